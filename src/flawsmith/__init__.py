@@ -1,0 +1,3 @@
+"""From a CAD file or ten photographs to a certified inspection station."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,46 @@
+"""The command line: one verb per step of the path. Heavy imports happen inside the commands, never here."""
+
+import sys
+
+import typer
+
+from flawsmith import __version__
+from flawsmith.cli import dataset, deploy, evaluate, run, train
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="From a CAD file or ten photographs to a certified inspection station.",
+    epilog="Exit codes: 0 done, 1 a finding or a gate failed, 2 usage or configuration, 3 environment.",
+)
+app.add_typer(dataset.app, name="dataset")
+app.add_typer(train.app, name="train")
+evaluate.add_to(app)
+deploy.add_to(app)
+run.add_to(app)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: bool = typer.Option(False, "--version", help="Print the version and end.")) -> None:
+    if show:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point. A user's own mistake ends in one line on stderr and the designed exit code, never a traceback."""
+    from flawsmith.cli.output import complain
+    from flawsmith.core.errors import FlawsmithError
+
+    try:
+        app()
+    except FlawsmithError as error:
+        complain(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        complain("stopped by the user")
+        sys.exit(130)
+    except MemoryError:
+        complain("out of memory: use smaller images, a smaller batch or a machine with more memory")
+        sys.exit(3)

@@ -1,0 +1,48 @@
+"""How commands speak: data on stdout, the rest on stderr, progress bars on a terminal only."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import typer
+
+T = TypeVar("T")
+
+
+def complain(message: str) -> None:
+    """One line on stderr."""
+    typer.echo(f"flawsmith: {message}", err=True)
+
+
+def say(message: str) -> None:
+    """A remark for people, on stderr."""
+    typer.echo(message, err=True)
+
+
+def emit_json(value: Any) -> None:
+    """The one JSON document of a command, on stdout."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def emit_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A readable table on stdout; plain text when stdout is no terminal."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, box=SIMPLE, title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+    """Iterate with a progress bar and ETA on stderr; silent when stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import track as rich_track
+
+    console = Console(stderr=True)
+    yield from rich_track(items, what, total=total, console=console, disable=not console.is_terminal, transient=True)

@@ -1,0 +1,91 @@
+"""Writing so that a reader sees the old file or the new one, never a half."""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flawsmith.core.errors import ConfigError, DataError, writing
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write to a temporary sibling, fsync, rename over `path`, fsync the folder."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial-{uuid.uuid4().hex[:8]}")
+        try:
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as readable JSON, atomically; NaN and infinity are refused, since JSON has neither."""
+    write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Raise `DataError` naming the file when it is missing or is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}") from error
+
+
+@contextmanager
+def staged_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
+    """A sibling folder to fill; it becomes `out` when the block ends well and vanishes when it does not.
+
+    Raises `ConfigError` when `out` exists and is not empty, unless `overwrite` is set; the old folder is
+    then kept until the new one is complete.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not overwrite:
+        raise ConfigError(f"{out} exists and is not empty: choose another folder or add --overwrite")
+    stage = out.with_name(f".{out.name}.partial-{uuid.uuid4().hex[:8]}")
+    try:
+        with writing(out):
+            stage.mkdir(parents=True)
+            yield stage
+            _sync_folder(stage)
+            _swap(stage, out)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _swap(stage: Path, out: Path) -> None:
+    if out.exists():
+        old = out.with_name(f".{out.name}.partial-old-{uuid.uuid4().hex[:8]}")
+        out.rename(old)
+        stage.rename(out)
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    else:
+        stage.rename(out)
+    _sync_folder(out.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256_of(data: bytes | Path) -> str:
+    """Hex SHA-256 of bytes or of a file's content."""
+    if isinstance(data, Path):
+        with data.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(data).hexdigest()
