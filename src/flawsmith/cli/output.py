@@ -2,10 +2,14 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from flawsmith.model.train import Progress
 
 T = TypeVar("T")
 
@@ -46,3 +50,25 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T
 
     console = Console(stderr=True)
     yield from rich_track(items, what, total=total, console=console, disable=not console.is_terminal, transient=True)
+
+
+@contextmanager
+def training_bar() -> "Iterator[Callable[[Progress], None]]":
+    """A bar with loss, IoU and ETA on a terminal; a plain line now and then elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"))
+    with Bar(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("training", total=None, figures="")
+
+        def on_step(now: "Progress") -> None:
+            iou = "-" if now.iou is None else f"{now.iou:.3f}"
+            figures = f"loss {now.loss:.3f}  IoU {iou}"
+            bar.update(task, completed=now.step, total=now.steps, figures=figures)
+            if not console.is_terminal and now.step % 100 == 0:
+                say(f"step {now.step}/{now.steps}  {figures}")
+
+        yield on_step

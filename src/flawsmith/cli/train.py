@@ -1,5 +1,46 @@
 """`flawsmith train …`"""
 
+from pathlib import Path
+
 import typer
 
 app = typer.Typer(no_args_is_help=True, help="Train a model on a data set.")
+
+
+@app.callback()
+def train() -> None:
+    """Train a model on a data set."""
+
+
+@app.command()
+def segment(
+    dataset: Path = typer.Argument(help="Data set folder with splits (see: flawsmith dataset split)."),
+    out: Path = typer.Option(..., "--out", help="Run folder: model, checkpoint, logs, resolved settings."),
+    config: Path | None = typer.Option(None, "--config", help="YAML settings; see docs/model.md."),
+    overrides: list[str] = typer.Option([], "--set", help="Override a setting, e.g. train.steps=400."),
+    resume: bool = typer.Option(False, "--resume", help="Go on from the checkpoint in --out."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Throw away what is in --out and start anew."),
+    labelled: int | None = typer.Option(None, "--labelled", min=1, help="Use only so many defective images."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Print the resolved settings and image counts; train nothing."),
+    as_json: bool = typer.Option(False, "--json", help="Report as JSON on stdout."),
+) -> None:
+    """Learn from masks or boxes where flaws are: one score map per kind."""
+    from flawsmith import pipeline
+    from flawsmith.cli.output import emit_json, say, training_bar
+    from flawsmith.core.config import load_settings
+    from flawsmith.model.segment import SegmentSettings
+
+    settings = load_settings(SegmentSettings, config, overrides)
+    plan = pipeline.plan_training(dataset, settings, labelled)
+    if dry_run:
+        emit_json(plan)
+        return
+    say(f"train on {plan['train']} images ({plan['defective']} with a defect), validate on {plan['val']}")
+    with training_bar() as on_step:
+        model = pipeline.train_segmenter(dataset, out, settings, resume, overwrite, labelled, on_step)
+    state = model.state_
+    report = {"run": str(out), "steps": state.step, "best_step": state.best_step, "iou": max(state.best, 0.0), **plan}
+    if as_json:
+        emit_json(report)
+    say(f"{out}: {state.step} steps, validation IoU {report['iou']:.3f} at step {state.best_step}")
+    say(f"next: flawsmith evaluate {out} {dataset}")

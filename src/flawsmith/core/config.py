@@ -26,7 +26,11 @@ def load_settings(model: type[S], path: Path | None = None, overrides: Iterable[
         key, equals, text = override.partition("=")
         if not equals:
             raise ConfigError(f"--set {override!r}: wanted key=value, for example train.steps=400")
-        _put(values, key.strip().split("."), yaml.safe_load(text), override)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {override!r}: {text!r} cannot be read as YAML; quote it") from error
+        _put(values, key.strip().split("."), value, override)
     return validate(model, values, str(path or "settings"))
 
 

@@ -68,7 +68,11 @@ def _swap(stage: Path, out: Path) -> None:
     if out.exists():
         old = out.with_name(f".{out.name}.partial-old-{uuid.uuid4().hex[:8]}")
         out.rename(old)
-        stage.rename(out)
+        try:
+            stage.rename(out)
+        except OSError:
+            old.rename(out)
+            raise
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     else:
         stage.rename(out)

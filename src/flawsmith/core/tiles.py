@@ -40,16 +40,20 @@ def window_side(length: int, tiling: Tiling) -> int:
     if length <= top:
         return length
     count = -(-(length - top) // _step(top, tiling)) + 1
-    overlap = 2 * tiling.margin + tiling.stride
-    side = -(-(length + (count - 1) * overlap) // count)
+    side = -(-(length + (count - 1) * _overlap(tiling)) // count)
     return min(-(-side // tiling.stride) * tiling.stride, top)
 
 
 def _step(side: int, tiling: Tiling) -> int:
-    step = side - 2 * tiling.margin - tiling.stride
+    step = side - _overlap(tiling)
     if step < tiling.stride:
         raise ValueError(f"window {side} leaves nothing after a margin of {tiling.margin} on both sides")
     return step
+
+
+def _overlap(tiling: Tiling) -> int:
+    """Both margins and a stride to snap in, as a multiple of the stride."""
+    return (-(-2 * tiling.margin // tiling.stride) + 1) * tiling.stride
 
 
 def _snap(position: float, stride: int) -> int:

@@ -235,5 +235,8 @@ def _feed(digest: Any, array: Any) -> None:
         digest.update(pc.binary_length(filled).to_numpy(zero_copy_only=False).tobytes())
         digest.update("".join(filled.to_pylist()).encode())
     else:
-        digest.update(pc.fill_null(array, 0 if not pa.types.is_boolean(array.type) else False).to_numpy(
-            zero_copy_only=False).tobytes())
+        digest.update(
+            pc.fill_null(array, 0 if not pa.types.is_boolean(array.type) else False)
+            .to_numpy(zero_copy_only=False)
+            .tobytes()
+        )

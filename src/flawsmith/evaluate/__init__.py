@@ -1,0 +1,7 @@
+"""How good a model is, in numbers that a quality engineer can sign: figures with intervals, the sweep, the report."""
+
+from flawsmith.evaluate.evaluation import DatasetFacts, Evaluation, evaluate
+from flawsmith.evaluate.images import operating_points
+from flawsmith.evaluate.intervals import Rate, clopper_pearson
+
+__all__ = ["DatasetFacts", "Evaluation", "Rate", "clopper_pearson", "evaluate", "operating_points"]

@@ -1,0 +1,271 @@
+"""Choose thresholds and minimum area on the validation split, and say what that shows about parts not yet made."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from flawsmith.core.errors import DataError, GateError
+from flawsmith.core.prediction import Prediction, Status
+from flawsmith.core.sample import Sample
+from flawsmith.decide.bounds import parts_needed, upper_bound
+from flawsmith.decide.choose import (
+    Choice,
+    Limits,
+    Weights,
+    choose,
+    count_at_least,
+    every_area,
+    show_escape,
+    show_false_reject,
+)
+from flawsmith.decide.report import NEEDS, PARTS, PLURAL, RATES, CalibrationReport, Cost, Outcome, needs_of, percent
+from flawsmith.decide.request import CalibrationRequest, CostMatrix
+from flawsmith.decide.rules import Calibration, Decision, Demonstrated, RateName, RegionRule
+from flawsmith.decide.select import Selection, select
+from flawsmith.decide.summary import ImageSummary, PartAreas, gather, summarise
+
+
+@dataclass(frozen=True, eq=False)
+class _Evidence:
+    """Defective and healthy parts as counts over the candidate areas and the levels."""
+
+    defective: PartAreas
+    healthy: PartAreas
+    levels: tuple[float, ...]
+    areas: np.ndarray
+
+
+def calibrate(
+    pairs: Iterable[tuple[Sample, Prediction]], kinds: Sequence[str], request: CalibrationRequest
+) -> CalibrationReport:
+    """Choose a decision on predictions of the validation split; one map at a time is held.
+
+    Raises `GateError` when a target cannot be shown with these parts, saying how many it needs, `DataError` when the
+    samples cannot serve, `ConfigError` for a kind that the model does not know.
+
+    >>> request = CalibrationRequest(max_escape=0.01)                                   # doctest: +SKIP
+    >>> report = calibrate(((s, predict(s)) for s in data.split("val")), kinds, request)  # doctest: +SKIP
+    >>> save_decision("decision.json", report.decision)                                 # doctest: +SKIP
+    """
+    request.actions(kinds)
+    summaries = []
+    for sample, prediction in pairs:
+        if tuple(prediction.kinds) != tuple(kinds):
+            raise DataError(f"{sample.id}: predicted kinds {list(prediction.kinds)}, wanted {list(kinds)}")
+        summaries.append(summarise(sample, prediction, request.levels, request.counting))
+    return calibrate_summaries(summaries, kinds, request)
+
+
+def calibrate_summaries(
+    summaries: Sequence[ImageSummary], kinds: Sequence[str], request: CalibrationRequest
+) -> CalibrationReport:
+    """As `calibrate`, from summaries made with `request.levels`."""
+    actions = request.actions(kinds)
+    for summary in summaries:
+        if summary.areas.shape != (len(kinds), len(request.levels)):
+            wanted = (len(kinds), len(request.levels))
+            raise DataError(
+                f"{summary.facts.id}: summary of {summary.areas.shape} (kinds, thresholds), wanted {wanted}"
+            )
+    ignored = {kind for kind, asked in request.kinds.items() if asked.action == "ignore"}
+    facts = [summary.facts for summary in summaries]
+    selection = select(facts, request.split, request.unit, request.provenance, ignored)
+    evidence = _evidence(summaries, selection, actions, request)
+    limits = _limits(evidence, request)
+    choice = choose(
+        evidence.defective,
+        evidence.healthy,
+        evidence.areas,
+        _weights(evidence, request),
+        limits,
+        request.band,
+        _preference(evidence),
+    )
+    if choice is None:
+        raise GateError(
+            "each target can be shown alone, but no one rule shows both; allow a REVIEW band, or ease one of them"
+        )
+    return _report(choice, evidence, limits, selection, request)
+
+
+def _evidence(
+    summaries: Sequence[ImageSummary], selection: Selection, actions: Sequence[str], request: CalibrationRequest
+) -> _Evidence:
+    reject, review = np.array([a == "reject" for a in actions]), np.array([a != "ignore" for a in actions])
+    defective = gather(summaries, selection.defective.values(), reject, review)
+    healthy = gather(summaries, selection.healthy.values(), reject, review)
+    if request.costs and not (len(defective) and len(healthy)):
+        raise DataError(
+            f"costs need healthy and defective parts; there are {len(healthy)} healthy, {len(defective)} defective"
+        )
+    if request.min_areas_px is None and not request.targets:
+        return _Evidence(defective, healthy, request.levels, every_area(defective, healthy))
+    return _Evidence(defective, healthy, request.levels, np.array(request.min_areas_px or (1,), np.int64))
+
+
+def _limits(evidence: _Evidence, request: CalibrationRequest) -> Limits:
+    """What is shown to meet the targets. Raises `GateError` naming every target that nothing meets."""
+    escape = false_reject = None
+    failures = []
+    if request.max_escape is not None:
+        found, n = count_at_least(evidence.defective.review, evidence.areas), len(evidence.defective)
+        escape = show_escape(found, n, request.max_escape, request.confidence)
+        if not escape.any():
+            failures.append(_shortfall("escape", request.max_escape, n - int(found[0, 0]), n, len(found), request))
+    if request.max_false_reject is not None:
+        rejected, n = count_at_least(evidence.healthy.reject, evidence.areas), len(evidence.healthy)
+        false_reject = show_false_reject(rejected, n, request.max_false_reject, request.confidence)
+        if not false_reject.any():
+            k = int(rejected[-1, -1])
+            failures.append(_shortfall("false_reject", request.max_false_reject, k, n, len(rejected), request))
+    if failures:
+        raise GateError("; ".join(failures))
+    return Limits(escape, false_reject)
+
+
+def _shortfall(rate: RateName, target: float, k: int, n: int, walks: int, request: CalibrationRequest) -> str:
+    """Why a target is not demonstrable, and what would make it so. `k` is what even the safest candidate gets wrong."""
+    parts, errors = PARTS[rate], PLURAL[rate]
+    confidence = 1 - (1 - request.confidence) / walks
+    needs = f"needs {parts_needed(0, target, confidence)} {parts} parts without any"
+    text = f"{errors} ≤ {percent(target)} at {percent(request.confidence)} confidence: not demonstrable with n = {n}, "
+    text += needs
+    if walks > 1:
+        text += f" ({walks} minimum areas share the error probability; {parts_needed(0, target, request.confidence)} with one)"
+    if k:
+        safest = "lowest" if rate == "escape" else "highest"
+        text += f"; even at the {safest} threshold there are {k}, and with {k} it needs {parts_needed(k, target, confidence)}"
+    if n:
+        text += f". These {n} can show at best ≤ {percent(upper_bound(k, n, confidence))}"
+    return text
+
+
+def _weights(evidence: _Evidence, request: CalibrationRequest) -> Weights:
+    """Money where there is a cost matrix; else whole numbers that rank first what no target limits."""
+    n1, n0 = len(evidence.defective), len(evidence.healthy)
+    if request.costs:
+        bad, good = request.costs.prevalence / n1, (1 - request.costs.prevalence) / n0
+        review = request.costs.review or 0.0
+        return Weights(bad * request.costs.escape, good * request.costs.false_reject, bad * review, good * review)
+    if n1 == 0 or n0 == 0:
+        return Weights(0, 0)
+    if request.max_false_reject is None:
+        return Weights(escape=1, false_reject=n1 + 1)
+    if request.max_escape is None:
+        return Weights(escape=n0 + 1, false_reject=1)
+    return Weights(1, 1, n0 + n1 + 1, n0 + n1 + 1)
+
+
+def _preference(evidence: _Evidence) -> Literal["middle", "lowest", "highest"]:
+    """With one sort of part missing, nothing is known of its errors: go as far towards it as the target allows."""
+    if not len(evidence.defective):
+        return "lowest"
+    return "middle" if len(evidence.healthy) else "highest"
+
+
+def _report(
+    choice: Choice, evidence: _Evidence, limits: Limits, selection: Selection, request: CalibrationRequest
+) -> CalibrationReport:
+    outcome = Outcome.of(
+        list(zip(selection.defective, _statuses(evidence.defective, choice), strict=True)),
+        list(zip(selection.healthy, _statuses(evidence.healthy, choice), strict=True)),
+        request.confidence,
+    )
+    row = int(np.flatnonzero(evidence.areas == choice.min_area_px)[0])
+    levels = np.array(evidence.levels)
+    asked = {(name, target) for name in RATES for target in NEEDS} | set(request.targets)
+    return CalibrationReport(
+        decision=_decision(choice, evidence, outcome, request),
+        threshold=evidence.levels[choice.reject],
+        review_threshold=evidence.levels[choice.review],
+        min_area_px=choice.min_area_px,
+        unit=request.unit,
+        outcome=outcome,
+        allowed=(
+            None if limits.escape is None else float(levels[limits.escape[row]].max()),
+            None if limits.false_reject is None else float(levels[limits.false_reject[row]].min()),
+        ),
+        needs=needs_of(outcome, sorted(asked, key=lambda need: (need[0], -need[1]))),
+        cost=_cost(outcome, request.costs),
+        notes=(*selection.notes, *_notes(outcome, request, len(evidence.areas))),
+    )
+
+
+def _statuses(parts: PartAreas, choice: Choice) -> list[Status]:
+    area = max(choice.min_area_px, 1)
+    rejected, halted = parts.reject[:, choice.reject] >= area, parts.review[:, choice.review] >= area
+    return ["NG" if ng else "REVIEW" if review else "OK" for ng, review in zip(rejected, halted, strict=True)]
+
+
+def _decision(choice: Choice, evidence: _Evidence, outcome: Outcome, request: CalibrationRequest) -> Decision:
+    rule = RegionRule(
+        threshold=evidence.levels[choice.reject],
+        review_threshold=evidence.levels[choice.review] if choice.review < choice.reject else None,
+        min_area_px=choice.min_area_px,
+    )
+    kinds = {
+        kind: RegionRule.model_validate(rule.model_dump() | asked.model_dump()) for kind, asked in request.kinds.items()
+    }
+    shown = [
+        Demonstrated(rate=name, target=target, confidence=request.confidence, k=rate.k, n=rate.n)
+        for name, target in request.targets
+        for rate in [outcome.rate(name)]
+    ]
+    plain = Decision(default=rule, kinds=kinds)
+    calibration = Calibration(
+        dataset=request.dataset,
+        dataset_hash=request.dataset_hash,
+        model=request.model,
+        split=request.split,
+        unit=request.unit,
+        provenance=request.provenance,
+        defective=len(evidence.defective),
+        healthy=len(evidence.healthy),
+        demonstrated=tuple(shown),
+        rules_sha256=plain.rules_sha256,
+    )
+    return plain.model_copy(update={"calibration": calibration})
+
+
+def _cost(outcome: Outcome, costs: CostMatrix | None) -> Cost | None:
+    if costs is None:
+        return None
+
+    def expected(rates: Sequence[float]) -> float:
+        escape, reject, bad, good = rates
+        review = costs.review or 0.0
+        defective = costs.escape * escape + review * bad
+        return costs.prevalence * defective + (1 - costs.prevalence) * (costs.false_reject * reject + review * good)
+
+    rates = (outcome.escapes, outcome.false_rejects, outcome.review_defective, outcome.review_healthy)
+    return Cost(
+        per_part=expected([rate.value or 0.0 for rate in rates]),
+        at_worst=expected([upper_bound(rate.k, rate.n, outcome.confidence) for rate in rates]),
+    )
+
+
+def _notes(outcome: Outcome, request: CalibrationRequest, areas: int) -> list[str]:
+    notes = [
+        "the rules were chosen on these parts, so the intervals above may flatter them; "
+        "assess the decision on the test split, which has had no part in it"
+    ]
+    if request.targets:
+        notes.append(
+            "a statement under 'demonstrated' allows for that choice, if nothing else was chosen on this split: "
+            "a model whose training stopped early by it is a little flattered too"
+        )
+    else:
+        notes.append("no target was given, so nothing is demonstrated: this is the cheapest rule on these parts")
+    if len(request.targets) == 2:
+        both = percent(1 - 2 * (1 - request.confidence))
+        notes.append(
+            f"each statement holds at {percent(request.confidence)} confidence, both together at {both} or more"
+        )
+    if request.targets and areas > 1:
+        notes.append(f"{areas} minimum areas share the error probability; with one, fewer parts would do")
+    notes += [
+        f"no {PARTS[name]} parts: nothing is known of {PLURAL[name]}" for name in RATES if not outcome.rate(name).n
+    ]
+    return notes

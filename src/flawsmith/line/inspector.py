@@ -1,0 +1,103 @@
+"""Inspector: an opened recipe that judges images one by one. What it cannot judge is REVIEW, never OK."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from flawsmith.core.defect import Defect
+from flawsmith.core.errors import DataError, FlawsmithError, ImageFormatError
+from flawsmith.core.image import decode
+from flawsmith.core.prediction import Prediction, Status, Verdict
+from flawsmith.core.spec import predict_image
+from flawsmith.decide.rules import decide
+from flawsmith.line.recipe import Recipe, load_engine, open_recipe, pick_engine
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """One part judged.
+
+    ms:         from the image's bytes to the verdict
+    image:      the decoded pixels; None where there were none to decode
+    prediction: the maps behind the verdict; None where the model gave none
+    """
+
+    verdict: Verdict
+    ms: float
+    image: np.ndarray | None = None
+    prediction: Prediction | None = None
+
+    @property
+    def status(self) -> Status:
+        return self.verdict.status
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        return self.verdict.reasons
+
+    @property
+    def score(self) -> float | None:
+        return self.verdict.score
+
+    @property
+    def defects(self) -> tuple[Defect, ...]:
+        return self.verdict.defects
+
+
+class Inspector:
+    """Holds a recipe and its engine. For use from one thread at a time.
+
+    >>> inspector = Inspector("recipes/bolt")                      # doctest: +SKIP
+    >>> inspector.inspect(Path("part.png")).status                  # doctest: +SKIP
+    'OK'
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe | Path | str,
+        engine: str | None = None,
+        threads: int | None = None,
+        roi: np.ndarray | None = None,
+    ) -> None:
+        """engine:  a name of `ENGINES`; None takes the fastest that passed parity
+        roi:     bool (H, W), instead of the recipe's own
+
+        Raises as `open_recipe`, `pick_engine` and `open_engine`.
+        """
+        self.recipe = recipe if isinstance(recipe, Recipe) else open_recipe(recipe)
+        self.engine = pick_engine(self.recipe, engine)
+        self.roi = self.recipe.roi if roi is None else roi
+        self._run, self._spec = load_engine(self.recipe, self.engine, threads)
+
+    def inspect(self, source: bytes | Path | str | np.ndarray) -> Inspection:
+        """Judge an encoded image, a file, or pixels (H, W) or (H, W, 3) RGB of uint8 or uint16. Raises nothing."""
+        begin = time.perf_counter()
+        image: np.ndarray | None = None
+        prediction: Prediction | None = None
+        try:
+            image = _pixels(source)
+            prediction = predict_image(self._run, image, self._spec, self.roi)
+            verdict = decide(prediction, self.recipe.decision)
+        except FlawsmithError as error:
+            verdict = Verdict("REVIEW", (str(error),))
+        except Exception as error:  # noqa: BLE001 - whatever happened, the part was not judged: a person must look
+            verdict = Verdict("REVIEW", (f"the inspection failed: {type(error).__name__}: {error}",))
+        return Inspection(verdict, 1000 * (time.perf_counter() - begin), image, prediction)
+
+
+def _pixels(source: bytes | Path | str | np.ndarray) -> np.ndarray:
+    """Decode, or check an array that is already pixels."""
+    if isinstance(source, np.ndarray):
+        flat_or_rgb = source.ndim == 2 or (source.ndim == 3 and source.shape[2] == 3)
+        if not flat_or_rgb or source.size == 0 or source.dtype not in (np.uint8, np.uint16):
+            raise ImageFormatError(
+                f"an array of {source.dtype} {source.shape} is no image; wanted uint8 or uint16, (H, W) or (H, W, 3)"
+            )
+        return source
+    if isinstance(source, bytes):
+        return decode(source)
+    if isinstance(source, Path | str):
+        return decode(Path(source))
+    raise DataError(f"a {type(source).__name__} is no image; wanted bytes, a path or an array")

@@ -1,0 +1,251 @@
+"""Segmenter: learns from masks where flaws are, one score map per kind."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow.compute as pc
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from flawsmith.core.config import Settings, validate
+from flawsmith.core.errors import ConfigError, DataError
+from flawsmith.core.image import to_channels
+from flawsmith.core.prediction import Prediction
+from flawsmith.core.spec import ModelSpec, predict_image
+from flawsmith.dataset.augment import AugmentSettings
+from flawsmith.dataset.manifest import Dataset
+from flawsmith.model.checkpoint import load_tensors, save_tensors
+from flawsmith.model.crops import Crops, CropSettings, usable
+from flawsmith.model.efficientnet import EfficientNetLite0, load_imagenet
+from flawsmith.model.train import Progress, State, TrainSettings, pick_device, train
+from flawsmith.model.unet import UNet, narrow_margin, narrow_unet
+
+WEIGHTS = "model.safetensors"
+
+
+class NetSettings(Settings):
+    """Which network. `downscale` halves or quarters the image first: for flaws many pixels wide."""
+
+    architecture: Literal["unet", "efficientnet-lite0"] = "unet"
+    filters: int = Field(16, ge=4)
+    depth: int = Field(5, ge=2, le=6)
+    downscale: Literal[1, 2, 4] = 1
+    channels: Literal["auto", 1, 3] = "auto"
+    pretrained: bool = True
+    frozen: int = Field(4, ge=0, le=8)  # first stages of a pretrained encoder that keep their weights
+
+
+class SegmentSettings(Settings):
+    """Everything `flawsmith train segment` can be told."""
+
+    net: NetSettings = NetSettings()
+    train: TrainSettings = TrainSettings()
+    augment: AugmentSettings = AugmentSettings()
+    kinds: tuple[str, ...] | None = None  # defect kinds to learn; None: all of the data set
+
+
+class SegmentNet(nn.Module):
+    """Raw intensities in, logits out: normalise, shrink, network, back to size."""
+
+    def __init__(self, net: nn.Module, mean: Tensor, std: Tensor, downscale: int) -> None:
+        super().__init__()
+        self.net, self.downscale = net, downscale
+        self.mean = nn.Buffer(mean.reshape(1, -1, 1, 1))
+        self.std = nn.Buffer(std.reshape(1, -1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float (N, C, H, W), 0 … 255 or 65535, to logits (N, K, H, W)."""
+        if self.downscale > 1:
+            x = functional.avg_pool2d(x, self.downscale)
+        logits = self.net((x - self.mean) / self.std)
+        if self.downscale > 1:
+            scale = float(self.downscale)
+            logits = functional.interpolate(logits, scale_factor=scale, mode="bilinear", align_corners=False)
+        return logits
+
+
+class Deployable(nn.Module):
+    """What is exported: integer pixels (N, H, W, C) in, raw scores (N, K, H, W) in [0, 1] out."""
+
+    def __init__(self, net: SegmentNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return torch.sigmoid(self.net(pixels.permute(0, 3, 1, 2).to(torch.float32)))
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Per-channel mean and standard deviation of raw intensities."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Segmenter:
+    """`fit` learns from a data set, `predict` gives raw score maps, `save` and `load` keep it.
+
+    >>> model = Segmenter().fit(data.split("train"), data.split("val"))       # doctest: +SKIP
+    >>> next(model.predict([image])).map.shape                                 # doctest: +SKIP
+    (512, 512)
+    """
+
+    def __init__(self, settings: SegmentSettings | None = None) -> None:
+        self.settings = settings or SegmentSettings()
+
+    def fit(
+        self,
+        dataset: Dataset,
+        validation: Dataset | None = None,
+        run: Path | None = None,
+        resume: bool = False,
+        on_step: Callable[[Progress], None] = lambda progress: None,
+    ) -> "Segmenter":
+        """Learn from `dataset`; stop early on `validation` where there is one. See `train` for `run` and `resume`.
+
+        Raises `DataError` when no defect is marked or bit depths are mixed, `ConfigError` for a kind it does not hold.
+        """
+        kinds = self._kinds(dataset)
+        device = pick_device()
+        wanted = self.settings.net.channels if self.settings.net.architecture == "unet" else 3
+        channels, norm = measure(usable(dataset, kinds), wanted)
+        self.spec = ModelSpec(kinds=kinds, channels=channels, bit_depth=bit_depth(dataset), **reach(self.settings.net))
+        torch.manual_seed(self.settings.train.seed)
+        self.norm_ = norm
+        self.net_ = build(self.settings.net, self.spec, norm, weights=True).to(device)
+        chosen = self.settings.train
+        crops = Crops(
+            dataset,
+            kinds,
+            channels,
+            CropSettings(chosen.crop, chosen.batch, chosen.defect_crops, self.settings.augment),
+            chosen.seed,
+            chosen.cache_mb << 20,
+        )
+        judge = None
+        if validation is not None and len(usable(validation, kinds)):
+            judge = _judge(usable(validation, kinds), self.spec)
+        identity = {"settings": self.settings.model_dump(mode="json"), "data": dataset.content_hash}
+        self.state_: State = train(self.net_, crops.batch, judge, chosen, run, identity, resume, on_step)
+        return self
+
+    def _kinds(self, dataset: Dataset) -> tuple[str, ...]:
+        kinds = self.settings.kinds or dataset.classes
+        unknown = set(kinds) - set(dataset.classes)
+        if unknown:
+            raise ConfigError(f"kinds {sorted(unknown)} are not in {dataset.root}; it has {list(dataset.classes)}")
+        if not kinds:
+            raise DataError(f"{dataset.root} has no defect kinds; a segmenter needs masks or boxes to learn from")
+        return tuple(kinds)
+
+    def module(self) -> Deployable:
+        """The network to export, on the CPU, in eval mode; see `ModelSpec` for its contract."""
+        return Deployable(self.net_.to("cpu")).eval()
+
+    def predict(self, images: Iterable[np.ndarray], roi: np.ndarray | None = None) -> Iterator[Prediction]:
+        """Raw score maps, lazily, one image at a time in constant memory. Raises as `predict_image`."""
+        run = runner(self.net_)
+        for image in images:
+            yield predict_image(run, image, self.spec, roi)
+
+    def save(self, folder: Path) -> None:
+        """`model.safetensors`: weights, settings and spec in one file."""
+        meta = {
+            "spec": self.spec.model_dump(mode="json"),
+            "settings": self.settings.model_dump(mode="json"),
+            "mean": self.norm_.mean,
+            "std": self.norm_.std,
+        }
+        save_tensors(folder / WEIGHTS, self.net_.state_dict(), meta)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Segmenter":
+        """Raises `DataError` when the folder holds no model."""
+        tensors, meta = load_tensors(folder / WEIGHTS)
+        model = cls(validate(SegmentSettings, meta["settings"], str(folder)))
+        model.spec = validate(ModelSpec, meta["spec"], str(folder))
+        model.norm_ = Normalisation(tuple(meta["mean"]), tuple(meta["std"]))
+        model.net_ = build(model.settings.net, model.spec, model.norm_, weights=False)
+        model.net_.load_state_dict(tensors)
+        model.net_.to(pick_device(), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        return model
+
+
+def build(settings: NetSettings, spec: ModelSpec, norm: Normalisation, weights: bool) -> SegmentNet:
+    """The network of the settings; `weights` loads the pretrained ones where the architecture has them."""
+    if settings.architecture == "unet":
+        net: UNet = narrow_unet(spec.channels, len(spec.kinds), settings.filters, settings.depth)
+    else:
+        encoder = EfficientNetLite0()
+        if weights and settings.pretrained:
+            load_imagenet(encoder)
+            encoder.freeze(settings.frozen)
+        net = UNet(encoder, encoder.widths, len(spec.kinds), decoder=[24, 32, 48, 96], stem=2)
+    return SegmentNet(net, torch.tensor(norm.mean), torch.tensor(norm.std), settings.downscale)
+
+
+def reach(settings: NetSettings) -> dict[str, int]:
+    """Stride and margin in pixels of the image."""
+    scale = settings.downscale
+    if settings.architecture == "unet":
+        return {"stride": 2 ** (settings.depth - 1) * scale, "margin": narrow_margin(settings.depth) * scale + scale}
+    # Its exact radius is larger than most images; beyond this the influence was below 1/255 of the score.
+    return {"stride": 32 * scale, "margin": 256 * scale}
+
+
+def measure(dataset: Dataset, channels: int | str, most: int = 64) -> tuple[Literal[1, 3], Normalisation]:
+    """Channels (1 when every colour image is grey in truth) and intensity statistics of up to `most` images."""
+    rows = np.linspace(0, len(dataset) - 1, min(most, len(dataset))).round().astype(int)
+    images = [sample.image() for sample in dataset.take(np.unique(rows))]
+    coloured = any(i.ndim == 3 and (np.ptp(i, axis=2) > 0).any() for i in images)
+    count: Literal[1, 3] = 3 if (channels == 3 or (channels == "auto" and coloured)) else 1
+    pixels = [to_channels(i, count).reshape(-1, count).astype(np.float64) for i in images]
+    size = sum(len(p) for p in pixels)
+    mean = sum(p.sum(axis=0) for p in pixels) / size
+    variance = sum(((p - mean) ** 2).sum(axis=0) for p in pixels) / size
+    return count, Normalisation(tuple(mean.tolist()), tuple(np.sqrt(variance).clip(1e-3).tolist()))
+
+
+def bit_depth(dataset: Dataset) -> Literal[8, 16]:
+    depths = pc.unique(dataset.table["bit_depth"]).to_pylist()
+    if len(depths) != 1 or depths[0] not in (8, 16):
+        raise DataError(f"{dataset.root} mixes bit depths {depths}; a model takes one: split the data set by depth")
+    return depths[0]
+
+
+def runner(net: SegmentNet) -> Callable[[np.ndarray], np.ndarray]:
+    """A `Run` for `predict_image`, on whatever device the network is."""
+    device = next(net.parameters()).device
+    deployable = Deployable(net).eval()
+
+    @torch.inference_mode()
+    def run(pixels: np.ndarray) -> np.ndarray:
+        return deployable(torch.from_numpy(pixels).to(device)).cpu().numpy()
+
+    return run
+
+
+def _judge(validation: Dataset, spec: ModelSpec) -> Callable[[nn.Module], float]:
+    """Mean over kinds of the pooled IoU at 0.5, on whole images; false alarms on healthy images count against it."""
+
+    def judge(net: nn.Module) -> float:
+        assert isinstance(net, SegmentNet)
+        run = runner(net)
+        overlap = np.zeros(len(spec.kinds))
+        union = np.zeros(len(spec.kinds))
+        for sample in validation:
+            image = sample.image()
+            found = predict_image(run, image, spec).maps >= 0.5
+            truth = sample.masks(spec.kinds, image.shape[:2])
+            overlap += (found & truth).sum(axis=(1, 2))
+            union += (found | truth).sum(axis=(1, 2))
+        present = union > 0
+        return float((overlap[present] / union[present]).mean()) if present.any() else 0.0
+
+    return judge

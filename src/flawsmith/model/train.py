@@ -1,0 +1,271 @@
+"""The training loop: AdamW, cosine schedule, weight averaging, early stop on validation, resume after any kill."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from flawsmith.core.config import Settings
+from flawsmith.core.errors import ConfigError, GateError
+from flawsmith.model.checkpoint import (
+    load_tensors,
+    named,
+    optimizer_tensors,
+    restore_optimizer,
+    save_tensors,
+    under,
+)
+from flawsmith.model.loss import LOSSES
+
+
+class TrainSettings(Settings):
+    """How long and how fast. `precision` "auto" uses bfloat16 autocast where the processor computes it natively."""
+
+    steps: int = Field(600, ge=1)
+    batch: int = Field(4, ge=1)
+    crop: int = Field(384, ge=32, multiple_of=32)
+    defect_crops: float = Field(0.6, ge=0, le=1)
+    loss: Literal["sum", "adaptive"] = "sum"
+    learning_rate: float = Field(2e-3, gt=0)
+    encoder_rate: float = Field(0.3, ge=0, le=1)  # factor on the learning rate of a pretrained encoder
+    weight_decay: float = Field(1e-2, ge=0)
+    warmup: int = Field(40, ge=0)
+    average: float = Field(0.98, ge=0, lt=1)  # decay of the exponential moving average of the weights
+    validate_every: int = Field(60, ge=1)
+    patience: int = Field(6, ge=1)  # validations without a better one before stopping
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    seed: int = Field(0, ge=0)
+    threads: int | None = Field(None, ge=1)
+    cache_mb: int = Field(2048, ge=0)
+
+
+@dataclass
+class State:
+    """Where a run stands; with the tensors, all that a resumed run needs."""
+
+    step: int = 0
+    best: float = -1.0
+    best_step: int = 0
+    stale: int = 0
+    done: bool = False
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress bar shows: validation IoU is None until the first validation."""
+
+    step: int
+    steps: int
+    loss: float
+    iou: float | None
+
+
+Batch = Callable[[int], tuple[np.ndarray, np.ndarray]]
+Validate = Callable[[nn.Module], float]
+
+
+def use_bf16(choice: str, device: torch.device) -> bool:
+    """bfloat16 wins where the hardware multiplies it natively: Ampere GPUs on, CPUs with AVX512-BF16 or AMX."""
+    if choice != "auto":
+        return choice == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported() and "avx512_bf16" in cpu_flags()
+
+
+def cpu_flags() -> set[str]:
+    """Instruction sets of the processor, as Linux names them; empty elsewhere."""
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return set()
+    line = next((x for x in path.read_text().splitlines() if x.startswith("flags")), "")
+    return set(line.partition(":")[2].split())
+
+
+def pick_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def train(
+    net: nn.Module,
+    batch: Batch,
+    validate: Validate | None,
+    settings: TrainSettings,
+    run: Path | None = None,
+    identity: dict[str, Any] | None = None,
+    resume: bool = False,
+    on_step: Callable[[Progress], None] = lambda progress: None,
+) -> State:
+    """Fit `net` in place; it ends with the best validated averaged weights, or the last where nothing validates.
+
+    run:      folder for `checkpoint.safetensors` and TensorBoard logs; None keeps nothing
+    identity: JSON that must be equal for a checkpoint to be resumed (settings, data hash)
+
+    Raises `ConfigError` when a checkpoint belongs to another run, `GateError` when the loss stops being a number.
+    """
+    device = next(net.parameters()).device
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = deepcopy(net).eval().requires_grad_(False)
+    best = deepcopy(average)
+    optimizer = torch.optim.AdamW(_groups(net, settings), weight_decay=settings.weight_decay)
+    loop = _Loop(net, average, best, optimizer, settings, device, State(), identity or {})
+    if resume and run and (run / "checkpoint.safetensors").exists():
+        loop.restore(run / "checkpoint.safetensors")
+    with _logs(run) as log, ThreadPoolExecutor(1) as pool:
+        for images, targets in _ahead(pool, batch, loop.state, settings.steps):
+            loss = loop.advance(images, targets)
+            state = loop.state
+            if state.step % settings.validate_every == 0 or state.step == settings.steps:
+                loop.validate(validate, loss)
+                log(state)
+                if run:
+                    loop.save(run / "checkpoint.safetensors")
+            iou = state.history[-1].get("iou") if state.history else None
+            on_step(Progress(state.step, settings.steps, loss, iou))
+            if state.done:
+                break
+    net.load_state_dict((loop.best if validate else loop.average).state_dict())
+    net.eval()
+    return loop.state
+
+
+def _groups(net: nn.Module, settings: TrainSettings) -> list[dict[str, Any]]:
+    """One parameter group for what is new, one with a lower rate for what is pretrained."""
+    pretrained = {id(p) for m in net.modules() if getattr(m, "pretrained", False) for p in m.parameters()}
+    new = [p for p in net.parameters() if id(p) not in pretrained]
+    old = [p for p in net.parameters() if id(p) in pretrained]
+    groups = [{"params": new, "lr": settings.learning_rate, "rate": 1.0}]
+    if old:
+        rate = settings.encoder_rate
+        groups.append({"params": old, "lr": settings.learning_rate * rate, "rate": rate})
+    return groups
+
+
+def rate_at(step: int, settings: TrainSettings) -> float:
+    """Learning rate: linear warm-up, then a half cosine down to a hundredth."""
+    if step < settings.warmup:
+        return settings.learning_rate * (step + 1) / settings.warmup
+    part = (step - settings.warmup) / max(settings.steps - settings.warmup, 1)
+    return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(part, 1.0))))
+
+
+@dataclass
+class _Loop:
+    net: nn.Module
+    average: nn.Module
+    best: nn.Module
+    optimizer: torch.optim.Optimizer
+    settings: TrainSettings
+    device: torch.device
+    state: State
+    identity: dict[str, Any]
+
+    def advance(self, images: np.ndarray, targets: np.ndarray) -> float:
+        """One optimizer step; returns the loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate_at(self.state.step, self.settings) * group["rate"]
+        x = torch.from_numpy(images).to(self.device).contiguous(memory_format=torch.channels_last)
+        y = torch.from_numpy(targets).to(self.device)
+        self.net.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=use_bf16(self.settings.precision, self.device)):
+            logits = self.net(x)
+        loss = LOSSES[self.settings.loss](logits.float(), y)
+        if not torch.isfinite(loss):
+            raise GateError(f"the loss is {loss.item()} at step {self.state.step}: lower train.learning_rate")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
+        self.optimizer.step()
+        self.state.step += 1
+        self._average()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.settings.average, (1 + self.state.step) / (10 + self.state.step))
+        for ours, theirs in zip(self.average.state_dict().values(), self.net.state_dict().values(), strict=True):
+            if ours.is_floating_point():
+                ours.lerp_(theirs, 1 - decay)
+            else:
+                ours.copy_(theirs)
+
+    def validate(self, validate: Validate | None, loss: float) -> None:
+        """Score the averaged weights, keep them when they are the best so far, stop when none was for long."""
+        state = self.state
+        record = {"step": state.step, "loss": loss, "learning_rate": rate_at(state.step, self.settings)}
+        if validate:
+            record["iou"] = score = validate(self.average)
+            if score > state.best:
+                state.best, state.best_step, state.stale = score, state.step, 0
+                self.best.load_state_dict(self.average.state_dict())
+            else:
+                # Nothing has been learnt yet while the best is 0: patience starts afterwards.
+                state.stale += state.best > 0
+        state.history.append(record)
+        state.done = state.step >= self.settings.steps or state.stale >= self.settings.patience
+
+    def save(self, path: Path) -> None:
+        tensors: dict[str, Tensor] = {}
+        for name in ("net", "average", "best"):
+            tensors |= named(name, getattr(self, name).state_dict())
+        tensors |= named("optimizer", optimizer_tensors(self.optimizer, self.net))
+        save_tensors(path, tensors, {"state": asdict(self.state), "identity": self.identity})
+
+    def restore(self, path: Path) -> None:
+        tensors, meta = load_tensors(path)
+        if meta["identity"] != self.identity:
+            raise ConfigError(f"{path} belongs to other settings or data; choose another --out or leave out --resume")
+        self.state = State(**meta["state"])
+        for name in ("net", "average", "best"):
+            getattr(self, name).load_state_dict(under(name, tensors))
+        restore_optimizer(self.optimizer, self.net, under("optimizer", tensors))
+
+
+def _ahead(pool: ThreadPoolExecutor, batch: Batch, state: State, steps: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches from the state's step on, the next one prepared while the current one is learnt."""
+    if state.done:
+        return
+    coming = pool.submit(batch, state.step)
+    for step in range(state.step, steps):
+        now = coming.result()
+        if step + 1 < steps:
+            coming = pool.submit(batch, step + 1)
+        yield now
+
+
+class _logs:
+    """TensorBoard scalars under `run/tensorboard`; nothing without a folder."""
+
+    def __init__(self, run: Path | None) -> None:
+        self.run, self.start = run, time.time()
+
+    def __enter__(self) -> Callable[[State], None]:
+        self.writer = None
+        if self.run:
+            from torch.utils.tensorboard.writer import SummaryWriter
+
+            self.writer = SummaryWriter(str(self.run / "tensorboard"))
+        return self._log
+
+    def _log(self, state: State) -> None:
+        if self.writer:
+            record = state.history[-1]
+            for key in ("loss", "learning_rate", "iou"):
+                if key in record:
+                    self.writer.add_scalar(key, record[key], state.step)
+
+    def __exit__(self, *_: object) -> None:
+        if self.writer:
+            self.writer.close()
