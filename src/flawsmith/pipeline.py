@@ -7,10 +7,16 @@ from typing import Any
 import numpy as np
 import yaml
 
-from flawsmith.core import ConfigError, Prediction, Sample
+from flawsmith.core import ConfigError, Prediction, Sample, decode
 from flawsmith.core.files import staged_folder, write_atomic
+from flawsmith.core.image import to_channels
 from flawsmith.dataset import Dataset
 from flawsmith.dataset.few import with_labelled
+from flawsmith.decide.calibrate import calibrate
+from flawsmith.decide.report import CalibrationReport
+from flawsmith.decide.request import CalibrationRequest
+from flawsmith.decide.rules import Decision, check_kinds, decide
+from flawsmith.evaluate.evaluation import DatasetFacts, Evaluation, evaluate
 from flawsmith.model.crops import usable
 from flawsmith.model.segment import Segmenter, SegmentSettings
 from flawsmith.model.train import Progress
@@ -68,3 +74,49 @@ def score(model: Segmenter, dataset: Dataset, roi: np.ndarray | None = None) -> 
     """Every image of `dataset` with what the model says of it, one at a time."""
     for sample in dataset:
         yield sample, next(model.predict([sample.image()], roi))
+
+
+def read_roi(path: Path | None) -> np.ndarray | None:
+    """A region of interest from a mask image: bright is inside. Bool (H, W)."""
+    return None if path is None else to_channels(decode(path), 1) > 127
+
+
+def evaluate_model(
+    model: Segmenter,
+    dataset: Dataset,
+    split: str,
+    decision: Decision | None = None,
+    roi: np.ndarray | None = None,
+    watch: Callable[[Scored], Scored] = lambda pairs: pairs,
+    name: str = "",
+) -> Evaluation:
+    """Figures on one split; with a decision, escapes and false rejects are its own."""
+    part = dataset.split(split)
+    if decision is not None:
+        check_kinds(decision, model.spec.kinds)
+    facts = DatasetFacts(name=dataset.info.name, content_hash=part.content_hash, split=split, model=name)
+    pairs = watch(score(model, part, roi))
+    if decision is None:
+        return evaluate(pairs, model.spec.kinds, dataset=facts, roi=roi)
+    return evaluate(
+        pairs,
+        model.spec.kinds,
+        threshold=min(rule.threshold for kind in model.spec.kinds if (rule := decision.rule(kind))),
+        rejects=lambda prediction: decide(prediction, decision).status != "OK",
+        rule="the decision",
+        dataset=facts,
+        roi=roi,
+    )
+
+
+def calibrate_model(
+    model: Segmenter,
+    dataset: Dataset,
+    request: CalibrationRequest,
+    roi: np.ndarray | None = None,
+    watch: Callable[[Scored], Scored] = lambda pairs: pairs,
+) -> CalibrationReport:
+    """Choose thresholds and areas on the request's split. Raises `GateError` where the target cannot be demonstrated."""
+    part = dataset.split(request.split)
+    request = request.model_copy(update={"dataset": dataset.info.name, "dataset_hash": dataset.info.content_hash})
+    return calibrate(watch(score(model, part, roi)), model.spec.kinds, request)

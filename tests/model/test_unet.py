@@ -13,7 +13,8 @@ from flawsmith.model.unet import narrow_margin, narrow_unet
 def random_net(settings: NetSettings, channels: int = 1, kinds: int = 2) -> tuple:
     torch.manual_seed(0)
     names = tuple(f"kind{i}" for i in range(kinds))
-    spec = ModelSpec(kinds=names, channels=channels, **reach(settings))
+    stride, margin = reach(settings)
+    spec = ModelSpec(kinds=names, channels=channels, stride=stride, margin=margin)
     norm = Normalisation((120.0,) * channels, (50.0,) * channels)
     net = build(settings, spec, norm, weights=False).eval()
     torch.nn.init.normal_(net.net.head.weight, std=0.5)

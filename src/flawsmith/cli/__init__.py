@@ -5,12 +5,13 @@ import sys
 import typer
 
 from flawsmith import __version__
-from flawsmith.cli import dataset, deploy, evaluate, run, train
+from flawsmith.cli import dataset, deploy, doctor, evaluate, run, train
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="From a CAD file or ten photographs to a certified inspection station.",
     epilog="Exit codes: 0 done, 1 a finding or a gate failed, 2 usage or configuration, 3 environment.",
 )
@@ -19,6 +20,7 @@ app.add_typer(train.app, name="train")
 evaluate.add_to(app)
 deploy.add_to(app)
 run.add_to(app)
+doctor.add_to(app)
 
 
 @app.callback(invoke_without_command=True)

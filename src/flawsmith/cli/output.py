@@ -36,11 +36,18 @@ def emit_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     from rich.table import Table
 
     table = Table(title=title, box=SIMPLE, title_justify="left")
+    cells = [[str(cell) for cell in row] for row in rows]
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_column(column, justify="right" if _numeric(cells, index) else "left", no_wrap=index == 0)
+    for row in cells:
+        table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _numeric(cells: Sequence[Sequence[str]], column: int) -> bool:
+    """Whether every filled cell of a column begins like a number."""
+    filled = [row[column] for row in cells if row[column]]
+    return bool(filled) and all(cell.lstrip("-")[:1].isdigit() for cell in filled)
 
 
 def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:

@@ -21,7 +21,9 @@ def segment(
     resume: bool = typer.Option(False, "--resume", help="Go on from the checkpoint in --out."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Throw away what is in --out and start anew."),
     labelled: int | None = typer.Option(None, "--labelled", min=1, help="Use only so many defective images."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Print the resolved settings and image counts; train nothing."),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Print the resolved settings and image counts; train nothing."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Report as JSON on stdout."),
 ) -> None:
     """Learn from masks or boxes where flaws are: one score map per kind."""

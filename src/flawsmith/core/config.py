@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -69,14 +69,20 @@ def _line(model: type[BaseModel], error: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"unknown key {key!r}.{nearest(str(error['loc'][-1]), _keys(model, error['loc'][:-1]))}"
-    return f"{key}: {error['msg']}, got {error['input']!r}"
+    return f"{key + ': ' if key else ''}{error['msg']}, got {error['input']!r}"
 
 
 def _keys(model: type[BaseModel], path: tuple) -> list[str]:
+    """The keys known at `path`; parts of it that are no field are the free keys of a mapping or places in a list."""
     for part in path:
         field = model.model_fields.get(str(part))
-        kind = field.annotation if field else None
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-            break
-        model = kind
+        if field is not None:
+            model = _model_in(field.annotation) or model
     return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The settings model in `Model`, `Model | None`, `dict[str, Model]` or `tuple[Model, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _model_in(inner))), None)

@@ -25,9 +25,9 @@ class ModelSpec(Settings):
     kinds: tuple[str, ...] = Field(min_length=1)
     channels: Literal[1, 3] = 1
     bit_depth: Literal[8, 16] = 8
-    stride: int = Field(16, ge=1)
-    margin: int = Field(128, ge=0)
-    max_side: int = Field(1408, ge=64)
+    stride: int = Field(default=16, ge=1)
+    margin: int = Field(default=128, ge=0)
+    max_side: int = Field(default=1408, ge=64)
 
     @property
     def tiling(self) -> Tiling:

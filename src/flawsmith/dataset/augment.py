@@ -18,17 +18,17 @@ class AugmentSettings(Settings):
     """Ranges are symmetric around no change; 0 switches one off. Each light change is drawn with probability `light`."""
 
     flip: bool = True
-    zoom: float = Field(0.2, ge=0, lt=1)  # factor within [1/(1+zoom), 1+zoom]
-    translate: float = Field(0.25, ge=0, le=0.5)  # of the crop's side
-    rotate_deg: float = Field(15.0, ge=0, le=180)
-    shear_deg: float = Field(5.0, ge=0, lt=45)
-    light: float = Field(0.4, ge=0, le=1)
-    noise: float = Field(0.03, ge=0)  # largest standard deviation, of the full range
-    blur_px: float = Field(1.0, ge=0)  # largest Gaussian sigma
-    contrast: float = Field(0.25, ge=0, lt=1)
-    brightness: float = Field(0.15, ge=0, lt=1)  # of the full range
-    colour: float = Field(0.1, ge=0, lt=1)  # gain of each channel
-    cutout: float = Field(0.0, ge=0, lt=1)  # side of the hidden patch, of the crop's side
+    zoom: float = Field(default=0.2, ge=0, lt=1)  # factor within [1/(1+zoom), 1+zoom]
+    translate: float = Field(default=0.25, ge=0, le=0.5)  # of the crop's side
+    rotate_deg: float = Field(default=15.0, ge=0, le=180)
+    shear_deg: float = Field(default=5.0, ge=0, lt=45)
+    light: float = Field(default=0.4, ge=0, le=1)
+    noise: float = Field(default=0.03, ge=0)  # largest standard deviation, of the full range
+    blur_px: float = Field(default=1.0, ge=0)  # largest Gaussian sigma
+    contrast: float = Field(default=0.25, ge=0, lt=1)
+    brightness: float = Field(default=0.15, ge=0, lt=1)  # of the full range
+    colour: float = Field(default=0.1, ge=0, lt=1)  # gain of each channel
+    cutout: float = Field(default=0.0, ge=0, lt=1)  # side of the hidden patch, of the crop's side
 
 
 def affine(rng: np.random.Generator, centre: tuple[float, float], side: int, settings: AugmentSettings) -> np.ndarray:

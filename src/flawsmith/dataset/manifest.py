@@ -26,6 +26,7 @@ from flawsmith.core.sample import Sample
 
 MANIFEST = "manifest.parquet"
 INFO = "dataset.json"
+METADATA = "metadata.parquet"
 SCHEMA_VERSION = 1
 
 DEFECT = pa.struct(
@@ -76,10 +77,11 @@ class DatasetInfo(Settings):
     name: str
     classes: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()  # image-level classes
-    pixel_mm: float | None = Field(None, gt=0)
+    pixel_mm: float | None = Field(default=None, gt=0)
     licence: str = "unknown"
     sources: tuple[str, ...] = ()
-    images: int = Field(0, ge=0)
+    images: int = Field(default=0, ge=0)
+    left_out: int = Field(default=0, ge=0)  # images of the source that could not be read and were left out
     content_hash: str = ""
 
 
@@ -198,14 +200,30 @@ def read_mask_layer(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
 
 def write_manifest(root: Path, info: DatasetInfo, table: pa.Table) -> DatasetInfo:
-    """Write `dataset.json`, then `manifest.parquet`, with the image count and content hash filled in."""
+    """Write `dataset.json` and `metadata.parquet`, then `manifest.parquet`, with image count and content hash filled in.
+
+    `metadata.parquet` is for others: Hugging Face's imagefolder reads a file of that name, with a column `file_name`.
+    """
     table = table.cast(SCHEMA)
     info = info.model_copy(update={"images": table.num_rows, "content_hash": content_hash(table)})
+    write_json(root / INFO, info.model_dump(mode="json"))
+    write_atomic(root / METADATA, _parquet(_metadata(table)))
+    write_atomic(root / MANIFEST, _parquet(table))
+    return info
+
+
+def _metadata(table: pa.Table) -> pa.Table:
+    """The columns that need no further reading, and the mask files: `mask_file_names` opens as a list of images."""
+    masks = table["masks"].combine_chunks()
+    names = pc.struct_field(masks.values, "file_name")
+    names = pa.ListArray.from_arrays(masks.offsets, names, mask=masks.is_null())
+    return table.select(["file_name", "id", "label", "healthy", "split"]).append_column("mask_file_names", names)
+
+
+def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    write_json(root / INFO, info.model_dump(mode="json"))
-    write_atomic(root / MANIFEST, sink.getvalue().to_pybytes())
-    return info
+    return sink.getvalue().to_pybytes()
 
 
 def content_hash(table: pa.Table) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from flawsmith.core.errors import DataError, GateError
 from flawsmith.core.prediction import Prediction, Status
 from flawsmith.core.sample import Sample
-from flawsmith.decide.bounds import parts_needed, upper_bound
+from flawsmith.decide.bounds import is_shown, parts_needed, upper_bound
 from flawsmith.decide.choose import (
     Choice,
     Limits,
@@ -20,10 +20,10 @@ from flawsmith.decide.choose import (
     show_escape,
     show_false_reject,
 )
-from flawsmith.decide.report import NEEDS, PARTS, PLURAL, RATES, CalibrationReport, Cost, Outcome, needs_of, percent
+from flawsmith.decide.report import PARTS, PLURAL, RATES, CalibrationReport, Cost, Outcome, needs_of, percent
 from flawsmith.decide.request import CalibrationRequest, CostMatrix
 from flawsmith.decide.rules import Calibration, Decision, Demonstrated, RateName, RegionRule
-from flawsmith.decide.select import Selection, select
+from flawsmith.decide.select import Facts, Selection, select
 from flawsmith.decide.summary import ImageSummary, PartAreas, gather, summarise
 
 
@@ -105,38 +105,54 @@ def _evidence(
     return _Evidence(defective, healthy, request.levels, np.array(request.min_areas_px or (1,), np.int64))
 
 
+def check_enough(samples: Iterable[Sample], request: CalibrationRequest) -> None:
+    """Raise `GateError` when the parts are too few even for a model without error: worth asking before running it."""
+    ignored = {kind for kind, asked in request.kinds.items() if asked.action == "ignore"}
+    selection = select([Facts.of(s) for s in samples], request.split, request.unit, request.provenance, ignored)
+    sizes = {"escape": len(selection.defective), "false_reject": len(selection.healthy)}
+    walks = len(request.min_areas_px or (1,))
+    failures = [
+        _shortfall(name, target, 0, sizes[name], walks, request)
+        for name, target in request.targets
+        if not is_shown(0, sizes[name], target, (1 - request.confidence) / walks)
+    ]
+    if failures:
+        raise GateError(". ".join(failures))
+
+
 def _limits(evidence: _Evidence, request: CalibrationRequest) -> Limits:
     """What is shown to meet the targets. Raises `GateError` naming every target that nothing meets."""
-    escape = false_reject = None
+    shown: dict[RateName, np.ndarray] = {}
     failures = []
-    if request.max_escape is not None:
-        found, n = count_at_least(evidence.defective.review, evidence.areas), len(evidence.defective)
-        escape = show_escape(found, n, request.max_escape, request.confidence)
-        if not escape.any():
-            failures.append(_shortfall("escape", request.max_escape, n - int(found[0, 0]), n, len(found), request))
-    if request.max_false_reject is not None:
-        rejected, n = count_at_least(evidence.healthy.reject, evidence.areas), len(evidence.healthy)
-        false_reject = show_false_reject(rejected, n, request.max_false_reject, request.confidence)
-        if not false_reject.any():
-            k = int(rejected[-1, -1])
-            failures.append(_shortfall("false_reject", request.max_false_reject, k, n, len(rejected), request))
+    for name, target in request.targets:
+        show, parts, areas = (
+            (show_escape, evidence.defective, evidence.defective.review)
+            if name == "escape"
+            else (show_false_reject, evidence.healthy, evidence.healthy.reject)
+        )
+        hits = count_at_least(areas, evidence.areas)
+        shown[name] = show(hits, len(parts), target, request.confidence)
+        if not shown[name].any():
+            # the safest candidate: the lowest threshold and area let the least pass, the highest reject the least
+            k = len(parts) - int(hits[0, 0]) if name == "escape" else int(hits[-1, -1])
+            failures.append(_shortfall(name, target, k, len(parts), len(evidence.areas), request))
     if failures:
-        raise GateError("; ".join(failures))
-    return Limits(escape, false_reject)
+        raise GateError(". ".join(failures))
+    return Limits(shown.get("escape"), shown.get("false_reject"))
 
 
 def _shortfall(rate: RateName, target: float, k: int, n: int, walks: int, request: CalibrationRequest) -> str:
     """Why a target is not demonstrable, and what would make it so. `k` is what even the safest candidate gets wrong."""
-    parts, errors = PARTS[rate], PLURAL[rate]
-    confidence = 1 - (1 - request.confidence) / walks
-    needs = f"needs {parts_needed(0, target, confidence)} {parts} parts without any"
-    text = f"{errors} ≤ {percent(target)} at {percent(request.confidence)} confidence: not demonstrable with n = {n}, "
-    text += needs
+    parts, confidence = PARTS[rate], 1 - (1 - request.confidence) / walks
+    text = f"{PLURAL[rate]} ≤ {percent(target)} at {percent(request.confidence)} confidence: not demonstrable with "
+    text += f"n = {n} {parts} parts, needs {parts_needed(0, target, confidence)} without any"
     if walks > 1:
-        text += f" ({walks} minimum areas share the error probability; {parts_needed(0, target, request.confidence)} with one)"
+        alone = parts_needed(0, target, request.confidence)
+        text += f" ({alone} with one minimum area; {walks} share the error probability)"
     if k:
         safest = "lowest" if rate == "escape" else "highest"
-        text += f"; even at the {safest} threshold there are {k}, and with {k} it needs {parts_needed(k, target, confidence)}"
+        needs = parts_needed(k, target, confidence)
+        text += f"; here there are {k} even at the {safest} threshold, and with {k} it needs {needs}"
     if n:
         text += f". These {n} can show at best ≤ {percent(upper_bound(k, n, confidence))}"
     return text
@@ -175,7 +191,6 @@ def _report(
     )
     row = int(np.flatnonzero(evidence.areas == choice.min_area_px)[0])
     levels = np.array(evidence.levels)
-    asked = {(name, target) for name in RATES for target in NEEDS} | set(request.targets)
     return CalibrationReport(
         decision=_decision(choice, evidence, outcome, request),
         threshold=evidence.levels[choice.reject],
@@ -187,7 +202,7 @@ def _report(
             None if limits.escape is None else float(levels[limits.escape[row]].max()),
             None if limits.false_reject is None else float(levels[limits.false_reject[row]].min()),
         ),
-        needs=needs_of(outcome, sorted(asked, key=lambda need: (need[0], -need[1]))),
+        needs=needs_of(outcome, request.targets),
         cost=_cost(outcome, request.costs),
         notes=(*selection.notes, *_notes(outcome, request, len(evidence.areas))),
     )
@@ -263,6 +278,8 @@ def _notes(outcome: Outcome, request: CalibrationRequest, areas: int) -> list[st
         notes.append(
             f"each statement holds at {percent(request.confidence)} confidence, both together at {both} or more"
         )
+    if outcome.review_defective.k + outcome.review_healthy.k:
+        notes.append("escapes are counted as if people found every defect among the parts sent to review")
     if request.targets and areas > 1:
         notes.append(f"{areas} minimum areas share the error probability; with one, fewer parts would do")
     notes += [

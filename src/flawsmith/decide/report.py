@@ -160,12 +160,13 @@ class CalibrationReport:
 
 
 def needs_of(outcome: Outcome, targets: Iterable[tuple[RateName, float]]) -> tuple[Need, ...]:
-    """What it takes to show each target: how many parts without an error, and with as many as here."""
-    needs = []
-    for rate, target in targets:
-        k = outcome.rate(rate).k
-        zero, more = (parts_needed(errors, target, outcome.confidence) for errors in (0, k))
-        needs.append(Need(rate, target, zero, k, more))
+    """What it takes to show each target, and those that people ask for: without an error, and with as many as here."""
+    needs, given = [], list(targets)
+    for rate in RATES:
+        for target in sorted({*NEEDS, *(target for name, target in given if name == rate)}, reverse=True):
+            k = outcome.rate(rate).k
+            zero, more = (parts_needed(errors, target, outcome.confidence) for errors in (0, k))
+            needs.append(Need(rate, target, zero, k, more))
     return tuple(needs)
 
 

@@ -1,6 +1,7 @@
 """What the user wants of a calibration."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -17,7 +18,7 @@ class CostMatrix(Settings):
 
     escape: float = Field(ge=0)
     false_reject: float = Field(ge=0)
-    review: float | None = Field(None, ge=0)
+    review: float | None = Field(default=None, ge=0)
     prevalence: float = Field(gt=0, lt=1)
 
 
@@ -25,8 +26,8 @@ class KindRequest(Settings):
     """What is settled beforehand for one kind; see `RegionRule`."""
 
     action: Literal["reject", "review", "ignore"] = "reject"
-    max_count: int = Field(0, ge=0)
-    joined_at: float | None = Field(None, ge=0, le=1)
+    max_count: int = Field(default=0, ge=0)
+    joined_at: float | None = Field(default=None, ge=0, le=1)
 
     @model_validator(mode="after")
     def _complete(self) -> "KindRequest":
@@ -43,13 +44,13 @@ class CalibrationRequest(Settings):
     unit:         what counts as one part; its images share one verdict, the worst
     """
 
-    max_escape: float | None = Field(None, gt=0, lt=1)
-    max_false_reject: float | None = Field(None, gt=0, lt=1)
-    confidence: float = Field(0.95, ge=0.5, lt=1)
+    max_escape: float | None = Field(default=None, gt=0, lt=1)
+    max_false_reject: float | None = Field(default=None, gt=0, lt=1)
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
     costs: CostMatrix | None = None
     allow_review: bool = True
-    min_areas_px: tuple[int, ...] | None = Field(None, min_length=1)
-    thresholds: tuple[float, ...] = Field(THRESHOLDS, min_length=1)
+    min_areas_px: tuple[int, ...] | None = Field(default=None, min_length=1)
+    thresholds: tuple[float, ...] = Field(default=THRESHOLDS, min_length=1)
     unit: Unit = "part"
     split: str = "val"
     provenance: Literal["real", "synthetic"] = "real"
@@ -65,10 +66,12 @@ class CalibrationRequest(Settings):
         if self.split in ("train", "test"):
             raise ValueError(f"the {self.split} split must not choose thresholds; use val, or assess a decision on it")
         for name, values in (("thresholds", self.thresholds), ("min_areas_px", self.min_areas_px or (1,))):
-            if any(b <= a for a, b in zip(values, values[1:], strict=False)) or values[0] <= 0:
+            if any(b <= a for a, b in pairwise(values)) or values[0] <= 0:
                 raise ValueError(f"{name} must be above 0 and ascending, each once")
         if self.thresholds[-1] > 1:
             raise ValueError("thresholds must not be above 1")
+        if not self.levels:
+            raise ValueError("no threshold is as high as joined_at; lower joined_at or add higher thresholds")
         return self
 
     @property

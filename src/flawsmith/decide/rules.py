@@ -43,10 +43,10 @@ class RegionRule(Settings):
     model_config = ConfigDict(strict=True)
 
     threshold: float = Field(ge=0, le=1)
-    review_threshold: float | None = Field(None, ge=0, le=1)
-    min_area_px: int = Field(1, ge=0)
-    max_count: int = Field(0, ge=0)
-    joined_at: float | None = Field(None, ge=0, le=1)
+    review_threshold: float | None = Field(default=None, ge=0, le=1)
+    min_area_px: int = Field(default=1, ge=0)
+    max_count: int = Field(default=0, ge=0)
+    joined_at: float | None = Field(default=None, ge=0, le=1)
     action: Literal["reject", "review", "ignore"] = "reject"
 
     @property

@@ -68,7 +68,7 @@ def pr_curve(positives: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, 
     return _ratio(hits, np.asarray(positives.sum())), hits / np.maximum(hits + alarms, _TINY)
 
 
-def thin(x: np.ndarray, y: np.ndarray, steps: int = 200) -> Curve:
+def thin(x: np.ndarray, y: np.ndarray, steps: int = 100) -> Curve:
     """The points of a curve in the unit square that a plot of `steps` pixels a side can tell apart, ends included."""
     if not len(x):
         return (), ()

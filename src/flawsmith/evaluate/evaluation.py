@@ -72,7 +72,7 @@ def evaluate(
     rule: str = "",
     dataset: DatasetFacts | None = None,
     size_edges_px: tuple[int, ...] = SIZE_EDGES_PX,
-    pictures: int = 8,
+    pictures: int = 6,
     resamples: int = 400,
     seed: int = 0,
 ) -> Evaluation:
@@ -128,20 +128,22 @@ def evaluate(
 
 def headline(figures: ProvenanceFigures, rule: str) -> str:
     """One sentence for a quality engineer."""
-    row, noun = figures.operating, noun_of(figures)
+    (bad, good), row = nouns(figures), figures.operating
     escaped, alarmed = row.escape_rate, row.false_alarm_rate
-    first = f"{escaped.k} of {escaped.n} defective {noun} would escape{_interval(escaped)}"
-    second = f"{alarmed.k} of {alarmed.n} good {noun} would be rejected{_interval(alarmed)}"
+    first = f"{escaped.k} of {escaped.n} {bad} would escape{_interval(escaped)}"
+    second = f"{alarmed.k} of {alarmed.n} {good} would be rejected{_interval(alarmed)}"
     if not escaped.n:
-        first = f"no defective {noun} were shown, so nothing is known of escapes"
+        first = f"no {bad} were evaluated, so nothing is known of escapes"
     if not alarmed.n:
-        second = f"no good {noun} were shown, so nothing is known of false rejects"
+        second = f"no {good} were evaluated, so nothing is known of false rejects"
     return f"{ORIGIN[figures.provenance]}: {first}; {second}, at {rule}."
 
 
-def noun_of(figures: ProvenanceFigures) -> str:
-    """Images are called parts unless the data set says that several show the same part."""
-    return "parts" if figures.parts in (None, figures.images) else "photographs of parts"
+def nouns(figures: ProvenanceFigures) -> tuple[str, str]:
+    """What defective and healthy images are called: parts, unless the data set says that several show the same part."""
+    if figures.parts in (None, figures.images):
+        return "defective parts", "good parts"
+    return "images with a defect", "images without a defect"
 
 
 def _interval(rate: Rate) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
 from scipy.stats import beta
 
@@ -39,7 +40,7 @@ class Rate(Result):
         if n == 0:
             return cls(k=k, n=n, value=None, low=None, high=None, reason=missing)
         low, high = clopper_pearson(k, n)
-        return cls(k=k, n=n, value=k / n, low=low, high=high)
+        return cls(k=k, n=n, value=k / n, low=float(low), high=float(high))
 
 
 class Figure(Result):
@@ -81,11 +82,16 @@ def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
     return Estimate(math.fsum(e.value for e in known) / len(known), resampled)
 
 
-def clopper_pearson(k: int, n: int) -> tuple[float, float]:
-    """Exact two-sided 95 % interval of a proportion, k of n, n > 0. Source: Clopper and Pearson, Biometrika 1934."""
+def clopper_pearson(k: ArrayLike, n: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Exact two-sided 95 % interval of a proportion, k of n, n > 0. Source: Clopper and Pearson, Biometrika 1934.
+
+    >>> [round(float(end), 4) for end in clopper_pearson(0, 299)]     # no escape in 299: under 1.23 %
+    [0.0, 0.0123]
+    """
+    k, n = np.asarray(k), np.asarray(n)
     tail = (1 - LEVEL) / 2
-    low = float(beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
-    high = float(beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
+    low = np.where(k > 0, beta.ppf(tail, np.maximum(k, 1), n - k + 1), 0.0)
+    high = np.where(k < n, beta.ppf(1 - tail, k + 1, np.maximum(n - k, 1)), 1.0)
     return low, high
 
 

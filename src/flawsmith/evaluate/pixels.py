@@ -171,7 +171,7 @@ class PixelTally:
             truth_px=int(self.sums[2]),
             truth_regions=self.regions,
             **{name: estimate.figure(self._missing(name)) for name, estimate in estimates.items()},
-            best_dice=Estimate(math.nan if best is None else float(dice[best]), np.empty(0)).figure(NO_TRUTH),
+            best_dice=_best(None if best is None else float(dice[best])),
             best_dice_threshold=None if best is None else float(bin_floors()[best]),
             precision_recall=self._precision_recall(),
             per_region_overlap=self._per_region_overlap(),
@@ -197,6 +197,11 @@ class PixelTally:
         shown = slice(0, int(np.searchsorted(rate, limit, side="right")) + 1)
         x, y = curves.thin(rate[shown] / limit, overlap[shown])
         return tuple(v * limit for v in x), y
+
+
+def _best(dice: float | None) -> Figure:
+    reason = NO_TRUTH if dice is None else "no interval: its threshold is chosen on these very images"
+    return Figure(value=dice, reason=reason)
 
 
 def _add_weighted(total: np.ndarray, histogram: np.ndarray, weights: np.ndarray) -> None:

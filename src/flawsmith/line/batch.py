@@ -75,7 +75,7 @@ def inspect_images(
         with journal.open("a", encoding="utf-8") as lines:
             for item in items:
                 data = _bytes_of(item.path)
-                earlier = done.get((str(item.path), sha256_of(data))) if isinstance(data, bytes) else None
+                earlier = done.get((_shown(item.path), sha256_of(data))) if isinstance(data, bytes) else None
                 yield earlier or _inspect(inspector, item, data, lines, out / OVERLAYS if overlays else None)
             os.fsync(lines.fileno())
 
@@ -89,7 +89,7 @@ def _inspect(inspector: Inspector, item: Item, data: bytes | OSError, lines: Any
     if overlays:
         picture = draw_overlay(inspection, inspector.recipe.info.spec.kinds)
         write_atomic(overlays / item.overlay, encode_png(picture))
-    lines.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+    lines.write(json.dumps(row, allow_nan=False) + "\n")
     lines.flush()
     return row
 
@@ -99,7 +99,7 @@ def _row(inspector: Inspector, item: Item, data: bytes | OSError, inspection: In
     pixel_mm = recipe.info.pixel_mm
     return {
         "schema_version": SCHEMA_VERSION,
-        "file": str(item.path),
+        "file": _shown(item.path),
         "sha256": sha256_of(data) if isinstance(data, bytes) else None,
         "status": inspection.status,
         "reasons": list(inspection.reasons),
@@ -114,9 +114,7 @@ def _row(inspector: Inspector, item: Item, data: bytes | OSError, inspection: In
             }
             for defect in inspection.defects
         ],
-        "recipe": recipe.digest,
-        "decision": recipe.decision_sha256,
-        "engine": inspector.engine,
+        **_identity(inspector),
         "ms": round(inspection.ms, 2),
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
@@ -154,8 +152,24 @@ def read_verdicts(journal: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def _shown(path: Path) -> str:
+    """The path as text; bytes in it that are no UTF-8 become U+FFFD."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _identity(inspector: Inspector) -> dict[str, str | None]:
+    """All that a verdict depends on, besides the image."""
+    recipe, roi = inspector.recipe, inspector.roi
+    own = roi is recipe.roi
+    return {
+        "recipe": recipe.digest,
+        "decision": recipe.decision_sha256,
+        "engine": inspector.engine,
+        "roi": None if own or roi is None else sha256_of(encode_png(roi)),
+    }
+
+
 def _done(rows: list[dict[str, Any]], inspector: Inspector) -> dict[tuple[str, str], dict[str, Any]]:
-    recipe = inspector.recipe
-    now = {"recipe": recipe.digest, "decision": recipe.decision_sha256, "engine": inspector.engine}
+    now = _identity(inspector)
     same = (row for row in rows if all(row.get(key) == value for key, value in now.items()))
     return {(row["file"], row["sha256"]): row for row in same if row.get("sha256")}

@@ -4,7 +4,6 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.compute as pc
 
 from flawsmith.core.errors import DataError
 from flawsmith.core.image import to_channels
@@ -88,7 +87,7 @@ class Crops:
 def usable(dataset: Dataset, kinds: tuple[str, ...]) -> Dataset:
     """Leave out defective images without a marked region of these kinds: their pixels are not known."""
     marked = np.array([any(d["kind"] in kinds for d in row) for row in dataset.column("defects")], bool)
-    return dataset.where(marked | pc.fill_null(dataset.table["healthy"], False).to_numpy())
+    return dataset.where(marked | np.array(dataset.column("healthy"), bool))
 
 
 def _spots(dataset: Dataset, kinds: tuple[str, ...]) -> list[list[tuple[int, tuple[int, int, int, int], int]]]:

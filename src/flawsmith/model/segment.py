@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 import pyarrow.compute as pc
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from flawsmith.core.config import Settings, validate
+from flawsmith.core.defect import Defect
 from flawsmith.core.errors import ConfigError, DataError
 from flawsmith.core.image import to_channels
 from flawsmith.core.prediction import Prediction
@@ -29,15 +31,15 @@ WEIGHTS = "model.safetensors"
 
 
 class NetSettings(Settings):
-    """Which network. `downscale` halves or quarters the image first: for flaws many pixels wide."""
+    """Which network. `downscale` halves or quarters the image first; "auto" keeps flaws at least 3 px wide."""
 
     architecture: Literal["unet", "efficientnet-lite0"] = "unet"
-    filters: int = Field(16, ge=4)
-    depth: int = Field(5, ge=2, le=6)
-    downscale: Literal[1, 2, 4] = 1
+    filters: int = Field(default=16, ge=4)
+    depth: int = Field(default=5, ge=2, le=6)
+    downscale: Literal["auto", 1, 2, 4] = "auto"
     channels: Literal["auto", 1, 3] = "auto"
     pretrained: bool = True
-    frozen: int = Field(4, ge=0, le=8)  # first stages of a pretrained encoder that keep their weights
+    frozen: int = Field(default=4, ge=0, le=8)  # first stages of a pretrained encoder that keep their weights
 
 
 class SegmentSettings(Settings):
@@ -113,25 +115,29 @@ class Segmenter:
         """
         kinds = self._kinds(dataset)
         device = pick_device()
+        chosen = self.settings.train
+        identity = {"settings": self.settings.model_dump(mode="json"), "data": dataset.content_hash}
+        self._settle_downscale(dataset, kinds)
         wanted = self.settings.net.channels if self.settings.net.architecture == "unet" else 3
         channels, norm = measure(usable(dataset, kinds), wanted)
-        self.spec = ModelSpec(kinds=kinds, channels=channels, bit_depth=bit_depth(dataset), **reach(self.settings.net))
+        stride, margin = reach(self.settings.net)
+        depth = bit_depth(dataset)
+        self.spec = ModelSpec(kinds=kinds, channels=channels, bit_depth=depth, stride=stride, margin=margin)
         torch.manual_seed(self.settings.train.seed)
         self.norm_ = norm
         self.net_ = build(self.settings.net, self.spec, norm, weights=True).to(device)
-        chosen = self.settings.train
+        side = chosen.crop * scale_of(self.settings.net)
         crops = Crops(
             dataset,
             kinds,
             channels,
-            CropSettings(chosen.crop, chosen.batch, chosen.defect_crops, self.settings.augment),
+            CropSettings(side, chosen.batch, chosen.defect_crops, self.settings.augment),
             chosen.seed,
             chosen.cache_mb << 20,
         )
         judge = None
         if validation is not None and len(usable(validation, kinds)):
             judge = _judge(usable(validation, kinds), self.spec)
-        identity = {"settings": self.settings.model_dump(mode="json"), "data": dataset.content_hash}
         self.state_: State = train(self.net_, crops.batch, judge, chosen, run, identity, resume, on_step)
         return self
 
@@ -143,6 +149,11 @@ class Segmenter:
         if not kinds:
             raise DataError(f"{dataset.root} has no defect kinds; a segmenter needs masks or boxes to learn from")
         return tuple(kinds)
+
+    def _settle_downscale(self, dataset: Dataset, kinds: tuple[str, ...]) -> None:
+        if self.settings.net.downscale == "auto":
+            net = self.settings.net.model_copy(update={"downscale": auto_downscale(dataset, kinds)})
+            self.settings = self.settings.model_copy(update={"net": net})
 
     def module(self) -> Deployable:
         """The network to export, on the CPU, in eval mode; see `ModelSpec` for its contract."""
@@ -187,16 +198,44 @@ def build(settings: NetSettings, spec: ModelSpec, norm: Normalisation, weights: 
             load_imagenet(encoder)
             encoder.freeze(settings.frozen)
         net = UNet(encoder, encoder.widths, len(spec.kinds), decoder=[24, 32, 48, 96], stem=2)
-    return SegmentNet(net, torch.tensor(norm.mean), torch.tensor(norm.std), settings.downscale)
+    return SegmentNet(net, torch.tensor(norm.mean), torch.tensor(norm.std), scale_of(settings))
 
 
-def reach(settings: NetSettings) -> dict[str, int]:
+def reach(settings: NetSettings) -> tuple[int, int]:
     """Stride and margin in pixels of the image."""
-    scale = settings.downscale
+    scale = scale_of(settings)
     if settings.architecture == "unet":
-        return {"stride": 2 ** (settings.depth - 1) * scale, "margin": narrow_margin(settings.depth) * scale + scale}
+        return 2 ** (settings.depth - 1) * scale, narrow_margin(settings.depth) * scale + scale
     # Its exact radius is larger than most images; beyond this the influence was below 1/255 of the score.
-    return {"stride": 32 * scale, "margin": 256 * scale}
+    return 32 * scale, 256 * scale
+
+
+def scale_of(settings: NetSettings) -> int:
+    """The downscale as a number; 1 where it has not been settled by a data set."""
+    return 1 if settings.downscale == "auto" else settings.downscale
+
+
+def auto_downscale(dataset: Dataset, kinds: tuple[str, ...], most: int = 64) -> Literal[1, 2, 4]:
+    """The largest of 4, 2, 1 that keeps nine of ten flaws 3 px wide and the image's shorter side 192 px long."""
+    short = min(*dataset.column("width"), *dataset.column("height"))
+    marked = usable(dataset, kinds)
+    rows = [i for i, defects in enumerate(marked.column("defects")) if defects][:most]
+    widths = [width(d) for sample in marked.take(rows) for d in sample.defects if d.kind in kinds]
+    thin = float(np.quantile(widths, 0.1)) if widths else 0.0
+    for scale in (4, 2):
+        if thin >= 3 * scale and short >= 192 * scale:
+            return scale
+    return 1
+
+
+def width(defect: Defect) -> float:
+    """Pixels across a defect at its widest: twice the largest distance to its edge."""
+    mask = (
+        defect.mask
+        if defect.mask is not None
+        else np.ones((defect.box[3] - defect.box[1], defect.box[2] - defect.box[0]), bool)
+    )
+    return 2 * float(cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3).max()) - 1
 
 
 def measure(dataset: Dataset, channels: int | str, most: int = 64) -> tuple[Literal[1, 3], Normalisation]:
@@ -207,8 +246,8 @@ def measure(dataset: Dataset, channels: int | str, most: int = 64) -> tuple[Lite
     count: Literal[1, 3] = 3 if (channels == 3 or (channels == "auto" and coloured)) else 1
     pixels = [to_channels(i, count).reshape(-1, count).astype(np.float64) for i in images]
     size = sum(len(p) for p in pixels)
-    mean = sum(p.sum(axis=0) for p in pixels) / size
-    variance = sum(((p - mean) ** 2).sum(axis=0) for p in pixels) / size
+    mean = np.sum([p.sum(axis=0) for p in pixels], axis=0) / size
+    variance = np.sum([((p - mean) ** 2).sum(axis=0) for p in pixels], axis=0) / size
     return count, Normalisation(tuple(mean.tolist()), tuple(np.sqrt(variance).clip(1e-3).tolist()))
 
 

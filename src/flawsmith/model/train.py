@@ -30,22 +30,22 @@ from flawsmith.model.loss import LOSSES
 class TrainSettings(Settings):
     """How long and how fast. `precision` "auto" uses bfloat16 autocast where the processor computes it natively."""
 
-    steps: int = Field(600, ge=1)
-    batch: int = Field(4, ge=1)
-    crop: int = Field(384, ge=32, multiple_of=32)
-    defect_crops: float = Field(0.6, ge=0, le=1)
+    steps: int = Field(default=600, ge=1)
+    batch: int = Field(default=4, ge=1)
+    crop: int = Field(default=256, ge=32, multiple_of=32)  # side in pixels the network sees, after downscale
+    defect_crops: float = Field(default=0.6, ge=0, le=1)
     loss: Literal["sum", "adaptive"] = "sum"
-    learning_rate: float = Field(2e-3, gt=0)
-    encoder_rate: float = Field(0.3, ge=0, le=1)  # factor on the learning rate of a pretrained encoder
-    weight_decay: float = Field(1e-2, ge=0)
-    warmup: int = Field(40, ge=0)
-    average: float = Field(0.98, ge=0, lt=1)  # decay of the exponential moving average of the weights
-    validate_every: int = Field(60, ge=1)
-    patience: int = Field(6, ge=1)  # validations without a better one before stopping
+    learning_rate: float = Field(default=2e-3, gt=0)
+    encoder_rate: float = Field(default=0.3, ge=0, le=1)  # factor on the learning rate of a pretrained encoder
+    weight_decay: float = Field(default=1e-2, ge=0)
+    warmup: int = Field(default=40, ge=0)
+    average: float = Field(default=0.98, ge=0, lt=1)  # decay of the exponential moving average of the weights
+    validate_every: int = Field(default=60, ge=1)
+    patience: int = Field(default=6, ge=1)  # validations without a better one before stopping
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    seed: int = Field(0, ge=0)
-    threads: int | None = Field(None, ge=1)
-    cache_mb: int = Field(2048, ge=0)
+    seed: int = Field(default=0, ge=0)
+    threads: int | None = Field(default=None, ge=1)
+    cache_mb: int = Field(default=2048, ge=0)
 
 
 @dataclass

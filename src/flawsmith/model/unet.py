@@ -48,6 +48,7 @@ class UNet(nn.Module):
             Block(low + skip, out) for low, skip, out in zip(below, widths[:-1], decoder, strict=True)
         )
         self.head = nn.Conv2d(decoder[0], kinds, 1)
+        assert self.head.bias is not None
         nn.init.constant_(self.head.bias, -4.0)  # defects are rare: start from "nothing here"
 
     def forward(self, x: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from flawsmith.dataset.formats.regions import binary_mask, regions
 from flawsmith.dataset.formats.source import folders, labelled, read_each, upright_shape
 
 _SHOT = re.compile(r"exp(\d+)_num_(\d+)", re.IGNORECASE)
-# Shots of one tile lie at most this far apart, looking at all tiles that fill several runs (the widest gap is 764).
+# Runs of one tile lie at most this far apart, as seen in the pictures (the widest gap between two runs is 764).
 _SESSION_SHOTS = 800
 
 

@@ -52,9 +52,9 @@ def binary_mask(path: Path, shape: Shape, options: ReadOptions) -> np.ndarray:
 
 
 def index_mask(path: Path, shape: Shape) -> np.ndarray:
-    """Numbers (H, W), int32, of a mask picture that numbers classes or objects: palette indices or grey levels as they
-    are, colours as 0xRRGGBB with bit 24 set (`colour_level`)."""
-    return _levels(path, shape)[0].astype(np.int32)
+    """Numbers (H, W) of a mask picture that numbers classes or objects: palette indices or grey levels as they are,
+    uint8 or uint16; colours, int32, as 0xRRGGBB with bit 24 set (`colour_level`)."""
+    return _levels(path, shape)[0]
 
 
 def colour_level(red: int, green: int, blue: int) -> int:
@@ -132,7 +132,7 @@ def polygon_mask(polygons: Sequence[Sequence[float]], shape: Shape, where: str) 
         filled = np.zeros(shape, bool)
         if len(points) >= 3:
             runs = coco_mask.frPyObjects([points.ravel().tolist()], *shape)
-            filled = coco_mask.decode(runs)[:, :, 0].astype(bool)
+            filled = coco_mask.decode(coco_mask.merge(runs)).astype(bool)
         mask |= filled if filled.any() else line_mask(points, shape, closed=True)
     return mask
 
@@ -199,5 +199,5 @@ def _unpack(text: str, where: str) -> list[int]:
 
 def pack_rle(mask: np.ndarray) -> dict[str, Any]:
     """COCO's compressed run lengths of a bool mask (H, W), ready for JSON."""
-    packed = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-    return {"size": list(mask.shape), "counts": packed["counts"].decode("ascii")}
+    counts = coco_mask.encode(np.asfortranarray(mask, np.uint8))["counts"]
+    return {"size": list(mask.shape), "counts": counts if isinstance(counts, str) else counts.decode("ascii")}

@@ -21,7 +21,9 @@ _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", 
 _SPLITS |= {"test": "test", "testing": "test"}
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
 # Hugging Face's imagefolder takes these, alone between separators, for the names of splits.
-_SPLIT_WORDS = re.compile(r"(?<![^\W\d_])(train(?:ing)?|val(?:id|idation)?|dev|test(?:ing)?|eval(?:uation)?)(?![^\W\d_])")
+_SPLIT_WORDS = re.compile(
+    r"(?<![^\W\d_])(train(?:ing)?|val(?:id|idation)?|dev|test(?:ing)?|eval(?:uation)?)(?![^\W\d_])"
+)
 
 
 def split_named(word: str) -> str | None:
@@ -192,7 +194,9 @@ class ImageIndex:
             return best[0]
         if not best:
             raise DataError(f"{where}: image {name!r} is not under {self.src}; copy it there")
-        raise DataError(f"{where}: image {name!r} could be any of {', '.join(str(p) for p in best[:3])}; name its folder")
+        raise DataError(
+            f"{where}: image {name!r} could be any of {', '.join(str(p) for p in best[:3])}; name its folder"
+        )
 
     @staticmethod
     def _inside(path: PurePosixPath) -> str | None:

@@ -1,0 +1,202 @@
+"""Segmentation quality on real photographs: grouped test folds, three seeds, one JSON line per training.
+
+Each seed has its own third of the parts as test images, a fifth of the remaining parts for validation, and learns from
+the rest, so the three test folds are disjoint and together hold every image once. Nothing is chosen on a test fold.
+
+    python benchmarks/quality.py --data ../shared/data                 # everything, resumable
+    python benchmarks/quality.py --data ../shared/data --only kolektor --architecture unet --seeds 1
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results" / "quality.jsonl"
+FOLDERS = {
+    "kolektor": ("kolektor-sdd", "kolektor"),
+    "dagm": ("dagm2007-class1", "dagm"),
+    "magnetic-tile": ("magnetic-tile", "magnetic-tile"),
+    "tool-wear": ("tool-insert-wear", "masks"),
+    "neu": ("neu-det", "neu"),
+    "deeppcb": ("deeppcb", "deeppcb"),
+}
+CURVE = ("kolektor", "dagm", "magnetic-tile")
+LABELS = (5, 10, 20)
+ARCHITECTURES = ("efficientnet-lite0", "unet")
+
+
+def jobs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """All trainings, the most telling first."""
+    seeds = range(args.seeds)
+    everything = [
+        *({"data": d, "architecture": a, "seed": s} for a in ARCHITECTURES for s in seeds for d in FOLDERS),
+        *(
+            {"data": d, "architecture": ARCHITECTURES[0], "seed": s, "labelled": n}
+            for s in seeds
+            for n in LABELS
+            for d in CURVE
+        ),
+    ]
+    if args.curve_first:
+        everything.sort(key=lambda job: "labelled" not in job)
+    for job in everything:
+        wanted = not args.only or job["data"] in args.only
+        if wanted and (not args.architecture or job["architecture"] == args.architecture):
+            yield {"labelled": None, **job}
+
+
+def fold_of(dataset: Any, seed: int) -> list[str]:
+    """Split name of each image: parts are dealt out label by label, so that every fold has its share of each."""
+    labels = np.array(dataset.column("label"))
+    healthy = np.array(dataset.column("healthy"))
+    parts = np.array([p or i for p, i in zip(dataset.column("part"), dataset.column("id"), strict=True)])
+    rarest = sorted(set(labels), key=lambda name: (labels[~healthy] == name).sum() or np.inf)
+    split = dict.fromkeys(parts.tolist(), "")
+    for label in rarest:
+        mine = np.array(sorted({p for p in parts[labels == label] if not split[p]}))
+        np.random.default_rng(0).shuffle(mine)
+        folds = np.array_split(mine, 3)
+        rest = np.concatenate([folds[(seed + 1) % 3], folds[(seed + 2) % 3]]) if len(mine) else mine
+        held = max(1, round(len(rest) / 5)) if len(rest) > 2 else 0
+        split |= dict.fromkeys(folds[seed % 3].tolist(), "test")
+        split |= dict.fromkeys(rest[:held].tolist(), "val")
+        split |= dict.fromkeys(rest[held:].tolist(), "train")
+    return [split[p] for p in parts]
+
+
+def prepare(data: Path, work: Path, name: str) -> Any:
+    """The data set, imported once."""
+    from flawsmith.dataset import Dataset
+    from flawsmith.dataset.convert import import_dataset
+
+    folder, kind = FOLDERS[name]
+    if not (work / name).exists():
+        import_dataset(data / folder, work / name, kind)
+    return Dataset.open(work / name)
+
+
+def run(job: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+    """One training and its figures on the test fold."""
+    import psutil
+    import torch
+
+    from flawsmith import pipeline
+    from flawsmith.core.config import load_settings
+    from flawsmith.dataset.few import with_labelled
+    from flawsmith.evaluate.evaluation import DatasetFacts, evaluate
+    from flawsmith.model.segment import Segmenter, SegmentSettings
+
+    dataset = prepare(args.data, args.work, job["data"])
+    split = np.array(fold_of(dataset, job["seed"]))
+    train, val, test = (dataset.where(split == name) for name in ("train", "val", "test"))
+    if job["labelled"]:
+        train = with_labelled(train, job["labelled"], job["seed"])
+    options = [f"net.architecture={job['architecture']}", f"train.seed={job['seed']}", *args.set]
+    if args.threads:
+        options.append(f"train.threads={args.threads}")
+    settings = load_settings(SegmentSettings, None, options)
+    start = time.perf_counter()
+    model = Segmenter(settings).fit(train, val)
+    seconds = time.perf_counter() - start
+    timings: list[float] = []
+    facts = DatasetFacts(name=job["data"], content_hash=test.content_hash, split="test")
+    found = evaluate(timed(pipeline.score(model, test), timings), model.spec.kinds, dataset=facts)
+    return {
+        **job,
+        "steps": model.state_.step,
+        "best_step": model.state_.best_step,
+        "downscale": model.settings.net.downscale,
+        "train_seconds": round(seconds, 1),
+        "ms_per_image": round(1000 * float(np.median(timings)), 1),
+        "train_images": len(train),
+        "train_defective": int((~np.array(train.column("healthy"))).sum()),
+        "parameters": sum(p.numel() for p in model.net_.parameters()),
+        "settings": options,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "torch": torch.__version__,
+        **figures(found),
+    }
+
+
+def timed(pairs: Iterator[Any], timings: list[float]) -> Iterator[Any]:
+    while True:
+        start = time.perf_counter()
+        pair = next(pairs, None)
+        if pair is None:
+            return
+        timings.append(time.perf_counter() - start)
+        yield pair
+
+
+def figures(found: Any) -> dict[str, Any]:
+    """What the table shows, out of all that was evaluated."""
+    main = found.main
+    points = main.image.operating_points
+    perfect = [i for i, (e, f) in enumerate(zip(points.escapes, points.false_rejects, strict=True)) if e + f == 0]
+    fewest = min((e + f, i) for i, (e, f) in enumerate(zip(points.escapes, points.false_rejects, strict=True)))[1]
+    return {
+        "defective": main.defective,
+        "healthy": main.healthy,
+        "image_auroc": main.image.auroc.value,
+        "image_ap": main.image.average_precision.value,
+        "pixel_ap": main.pixels.average_precision.value,
+        "dice": main.pixels.dice.value,
+        "iou": main.pixels.iou.value,
+        "aupro_30": main.pixels.aupro_30.value,
+        "map_any_overlap": main.means.boxes.any_overlap.value,
+        "map_coco_50": main.means.boxes.coco_50.value,
+        "map_coco": main.means.boxes.coco_50_95.value,
+        "escapes_at_half": main.operating.escapes,
+        "false_rejects_at_half": main.operating.false_rejects,
+        "separable": bool(perfect),
+        "fewest_errors": [points.threshold[fewest], points.escapes[fewest], points.false_rejects[fewest]],
+        "kinds": {
+            k.kind: {"images": k.images, "dice": k.pixels.dice.value, "pixel_ap": k.pixels.average_precision.value}
+            for k in main.kinds
+        },
+    }
+
+
+def done(path: Path) -> set[str]:
+    """Keys of the jobs that have a line."""
+    if not path.exists():
+        return set()
+    return {key_of(json.loads(line)) for line in path.read_text().splitlines()}
+
+
+def key_of(job: dict[str, Any]) -> str:
+    return "/".join(str(job[key]) for key in ("data", "architecture", "seed", "labelled"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--work", type=Path, default=Path("runs/quality"))
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--only", nargs="*", choices=[*FOLDERS])
+    parser.add_argument("--architecture", choices=ARCHITECTURES)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--curve-first", action="store_true")
+    parser.add_argument("--set", action="append", default=[], help="A training setting for every run, e.g. train.steps=400")
+    args = parser.parse_args()
+    args.results.parent.mkdir(parents=True, exist_ok=True)
+    for job in jobs(args):
+        if key_of(job) in done(args.results):
+            continue
+        line = run(job, args)
+        with args.results.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        shown = {k: line[k] for k in ("image_ap", "pixel_ap", "dice", "map_any_overlap", "map_coco_50", "train_seconds")}
+        print(key_of(job), {k: round(v, 3) for k, v in shown.items() if v is not None}, flush=True)
+
+
+if __name__ == "__main__":
+    main()
