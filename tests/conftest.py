@@ -5,7 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+# No test may fail because the machine is slow, and CI tries the same examples every time.
+settings.register_profile("flawsmith", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("flawsmith")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 

@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 import yaml
 
-from flawsmith.core import ConfigError, Prediction, Sample, decode
+from flawsmith.core import ConfigError, Prediction, Sample
 from flawsmith.core.files import staged_folder, write_atomic
-from flawsmith.core.image import to_channels
 from flawsmith.dataset import Dataset
 from flawsmith.dataset.few import with_labelled
 from flawsmith.decide.calibrate import calibrate
 from flawsmith.decide.report import CalibrationReport
 from flawsmith.decide.request import CalibrationRequest
 from flawsmith.decide.rules import Decision, check_kinds, decide
+from flawsmith.deploy.export import Export
+from flawsmith.deploy.segmenter import ExportRequest, export_segmenter
 from flawsmith.evaluate.evaluation import DatasetFacts, Evaluation, evaluate
 from flawsmith.model.crops import usable
 from flawsmith.model.segment import Segmenter, SegmentSettings
@@ -76,11 +77,6 @@ def score(model: Segmenter, dataset: Dataset, roi: np.ndarray | None = None) -> 
         yield sample, next(model.predict([sample.image()], roi))
 
 
-def read_roi(path: Path | None) -> np.ndarray | None:
-    """A region of interest from a mask image: bright is inside. Bool (H, W)."""
-    return None if path is None else to_channels(decode(path), 1) > 127
-
-
 def evaluate_model(
     model: Segmenter,
     dataset: Dataset,
@@ -120,3 +116,15 @@ def calibrate_model(
     part = dataset.split(request.split)
     request = request.model_copy(update={"dataset": dataset.info.name, "dataset_hash": dataset.info.content_hash})
     return calibrate(watch(score(model, part, roi)), model.spec.kinds, request)
+
+
+def export_recipe(
+    model: Segmenter,
+    dataset: Dataset,
+    decision: Decision,
+    out: Path,
+    request: ExportRequest | None = None,
+    say: Callable[[str], None] = lambda step: None,
+) -> Export:
+    """Write the recipe behind the parity gate. Raises `GateError` where an engine flips a verdict."""
+    return export_segmenter(model, dataset, decision, out, request or ExportRequest(), say)

@@ -31,6 +31,15 @@ def test_dice_is_taken_per_kind_over_the_batch(case: tuple) -> None:
     assert math.isclose(float(dice_loss(logits, target)), 1 - np.mean(kinds), rel_tol=1e-9)
 
 
+def test_a_kind_that_does_not_occur_is_left_to_cross_entropy(case: tuple) -> None:
+    logits, target = case
+    target = target.clone()
+    target[:, 1] = 0
+    others = dice_loss(logits[:, [0, 2]], target[:, [0, 2]])
+    assert float(dice_loss(logits, target)) == pytest.approx(float(others))
+    assert float(cross_entropy(logits[:, [0, 2]], target[:, [0, 2]])) != pytest.approx(float(cross_entropy(logits, target)))
+
+
 def test_perfect_scores_lose_nothing_and_empty_targets_are_no_division_by_zero() -> None:
     target = torch.zeros(1, 1, 4, 4)
     assert float(dice_loss(torch.full_like(target, -40.0), target)) == pytest.approx(0, abs=1e-6)

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from flawsmith import __version__
-from flawsmith.cli import dataset, deploy, doctor, evaluate, run, train
+from flawsmith.cli import dataset, demo, deploy, doctor, evaluate, run, train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,6 +15,7 @@ app = typer.Typer(
     help="From a CAD file or ten photographs to a certified inspection station.",
     epilog="Exit codes: 0 done, 1 a finding or a gate failed, 2 usage or configuration, 3 environment.",
 )
+demo.add_to(app)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(train.app, name="train")
 evaluate.add_to(app)

@@ -7,7 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from flawsmith.dataset import Dataset
-    from flawsmith.model.segment import Segmenter
+    from flawsmith.decide.request import CalibrationRequest
 
 SURFACES = 160
 
@@ -29,10 +29,13 @@ def demo(
     import shutil
     import time
 
+    from flawsmith import pipeline
     from flawsmith.cli.output import emit_json, emit_table, say, training_bar
     from flawsmith.core.config import load_settings
     from flawsmith.core.errors import ConfigError
+    from flawsmith.decide.rules import save_decision
     from flawsmith.evaluate.report import write_report
+    from flawsmith.evaluate.rows import headline_rows
     from flawsmith.model.segment import SegmentSettings
 
     if out.exists() and any(out.iterdir()):
@@ -41,28 +44,59 @@ def demo(
         shutil.rmtree(out)
     start = time.monotonic()
     dataset = make_dataset(data, out / "dataset", seed)
-    say(f"1. data set: {len(dataset)} images, kinds {', '.join(dataset.classes)}")
+    say(f"1. data set: {len(dataset)} images, defects: {', '.join(dataset.classes)}")
     settings = load_settings(SegmentSettings, None, [f"train.steps={steps}", f"train.seed={seed}"])
-    say(f"2. training {steps} steps (the long part)")
+    say(f"2. training, {steps} steps: the long part")
     with training_bar() as on_step:
-        from flawsmith import pipeline
-
         model = pipeline.train_segmenter(out / "dataset", out / "run", settings, on_step=on_step)
-    report = choose(model, dataset, out)
-    say("3. decision: " + str(out / "decision.json"))
+    report = pipeline.calibrate_model(model, dataset, cost_request(data is None))
+    save_decision(out / "decision.json", report.decision)
+    say(f"3. decision: a part is bad when {report.min_area_px} px or more score {report.threshold:g} or more")
     evaluation = pipeline.evaluate_model(model, dataset, "test", report.decision, name="demo")
     page = write_report(evaluation, out / "report")
     say(f"4. {evaluation.headline}")
-    recipe = pipeline.export_recipe(model, dataset, report.decision, out / "recipe")
-    say(f"5. recipe: {out / 'recipe'}, engines {', '.join(recipe.engines)}")
-    summary = inspect_test(dataset, out)
+    done = pipeline.export_recipe(model, dataset, report.decision, out / "recipe")
+    say(f"5. recipe: {out / 'recipe'}, every verdict the same in {', '.join(done.engines)}")
+    verdicts = inspect_test(dataset, out)
     minutes = (time.monotonic() - start) / 60
-    rows = [*pipeline.headline_rows(evaluation), *((f"verdict {k}", str(v), "") for k, v in summary.items())]
     if as_json:
-        emit_json({"report": str(page), "verdicts": summary, "minutes": minutes, "evaluation": evaluation.to_json()})
+        emit_json({"report": str(page), "verdicts": verdicts, "minutes": minutes, "evaluation": evaluation.to_json()})
     else:
-        emit_table("demo", ("figure", "value", "95 % interval"), rows)
-    say(f"done in {minutes:.1f} minutes; open {page}")
+        counted = [(f"verdict {status}", str(count), "") for status, count in verdicts.items()]
+        emit_table("test images", ("figure", "value", "95 % interval"), [*headline_rows(evaluation), *counted])
+    say(f"done in {minutes:.1f} minutes; open {page} and {out / 'overview.png'}")
+
+
+def cost_request(synthetic: bool) -> "CalibrationRequest":
+    """An escape costs a hundred false rejects, and one part in fifty is bad: a demo has too few parts for a bound."""
+    from flawsmith.decide.request import CalibrationRequest, CostMatrix
+
+    costs = CostMatrix(escape=100, false_reject=1, prevalence=0.02)
+    return CalibrationRequest(costs=costs, provenance="synthetic" if synthetic else "real")
+
+
+def inspect_test(dataset: "Dataset", out: Path) -> dict[str, int]:
+    """Run the recipe over the test images as the station would; a picture of a few of them. Counts by verdict."""
+    from collections import Counter
+
+    from flawsmith.cli.output import track
+    from flawsmith.cli.picture import overview
+    from flawsmith.core.files import write_atomic
+    from flawsmith.core.image import encode_png
+    from flawsmith.line.batch import inspect_images, list_images
+    from flawsmith.line.inspector import Inspector
+
+    test = dataset.split("test")
+    inspector = Inspector(out / "recipe")
+    items = list_images([dataset.root / name for name in test.column("file_name")])
+    lines = inspect_images(inspector, items, out / "inspected")
+    counts = Counter(line["status"] for line in track(lines, "inspecting", len(items)))
+    bad = [sample for sample in test if sample.defects]
+    good = [sample for sample in test if sample.healthy]
+    shown = [*bad[:: max(1, len(bad) // 4)][:4], *good[:1]]
+    cases = [(sample, inspector.inspect(sample.image())) for sample in shown]
+    write_atomic(out / "overview.png", encode_png(overview(cases, inspector.recipe.info.spec.kinds)))
+    return {status: counts[status] for status in ("OK", "NG", "REVIEW")}
 
 
 def make_dataset(data: Path | None, folder: Path, seed: int) -> "Dataset":

@@ -38,6 +38,7 @@ def evaluate(
     from flawsmith.dataset import Dataset
     from flawsmith.decide.rules import load_decision
     from flawsmith.evaluate.report import write_report
+    from flawsmith.line.recipe import read_roi
     from flawsmith.model.segment import Segmenter
 
     out = out or model / f"report-{split}"
@@ -51,7 +52,7 @@ def evaluate(
         data,
         split,
         rules,
-        pipeline.read_roi(roi),
+        read_roi(roi) if roi else None,
         lambda pairs: track(pairs, "evaluating", total),
         str(model),
     )
@@ -67,7 +68,7 @@ def evaluate(
 def show(evaluation: "Evaluation") -> None:
     """The main figures as a table, k/n and 95 % interval where a figure is a proportion."""
     from flawsmith.cli.output import emit_table
-    from flawsmith.evaluate.report import headline_rows
+    from flawsmith.evaluate.rows import headline_rows
 
     emit_table("figures", ("figure", "value", "95 % interval"), headline_rows(evaluation))
 
@@ -105,6 +106,7 @@ def calibrate(
     from flawsmith.decide.report import COLUMNS
     from flawsmith.decide.request import CalibrationRequest
     from flawsmith.decide.rules import save_decision
+    from flawsmith.line.recipe import read_roi
     from flawsmith.model.segment import Segmenter
 
     if out.exists() and not overwrite:
@@ -137,7 +139,7 @@ def calibrate(
         Segmenter.load(model),
         data,
         request,
-        pipeline.read_roi(roi),
+        read_roi(roi) if roi else None,
         lambda pairs: track(pairs, "calibrating", total),
     )
     save_decision(out, report.decision)

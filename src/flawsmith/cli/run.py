@@ -1,7 +1,100 @@
-"""Verbs."""
+"""`flawsmith inspect`."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from flawsmith.line.inspector import Inspector
+
+SHOWN = 20
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's verbs to the command line."""
+    app.command()(inspect)
+
+
+def inspect(
+    recipe: Path = typer.Argument(help="Recipe folder of flawsmith export."),
+    images: list[Path] = typer.Argument(help="Image files, or folders of them."),
+    out: Path = typer.Option(..., "--out", help="Folder for verdicts.jsonl and overlays."),
+    engine: str | None = typer.Option(None, "--engine", help="Engine [default: the fastest that passed parity]."),
+    threads: int | None = typer.Option(None, "--threads", min=1, help="Processors to use [default: all]."),
+    roi: Path | None = typer.Option(None, "--roi", help="Mask image instead of the recipe's: its bright part counts."),
+    resume: bool = typer.Option(False, "--resume", help="Go on with the verdicts in --out; done images are skipped."),
+    overlays: bool = typer.Option(True, "--overlays/--no-overlays", help="Write a picture of each verdict."),
+    golden: bool = typer.Option(True, "--golden/--no-golden", help="Run the recipe's golden images first."),
+    as_json: bool = typer.Option(False, "--json", help="Summary as JSON on stdout."),
+) -> None:
+    """Judge images by a recipe. Ends with 0 only when every one is OK: NG and REVIEW both end with 1."""
+    from flawsmith.cli.output import emit_json, emit_table, say, track
+    from flawsmith.line.batch import VERDICTS, inspect_images, list_images
+    from flawsmith.line.inspector import Inspector
+    from flawsmith.line.recipe import read_roi
+
+    items = list_images(images)
+    inspector = Inspector(recipe, engine, threads, read_roi(roi) if roi else None)
+    if inspector.recipe.edited:
+        say("note: decision.json was edited after export; each verdict names the SHA-256 of the one used")
+    if golden:
+        _prove(inspector, threads)
+    lines = inspect_images(inspector, items, out, resume, overlays)
+    rows = list(track(lines, "inspecting", len(items)))
+    counts = Counter(row["status"] for row in rows)
+    if as_json:
+        emit_json(_summary(inspector, rows, counts, out / VERDICTS))
+    else:
+        bad = [row for row in rows if row["status"] != "OK"]
+        shown = [(row["status"], row["file"], _first_reason(row)) for row in bad[:SHOWN]]
+        more = [("", f"and {len(bad) - SHOWN} more in {out / VERDICTS}", "")] if len(bad) > SHOWN else []
+        if bad:
+            emit_table("not OK", ("verdict", "file", "reason"), [*shown, *more])
+    told = ", ".join(f"{counts[status]} {status}" for status in ("OK", "NG", "REVIEW"))
+    say(f"{len(rows)} images: {told}; {inspector.engine}, median {_median_ms(rows):.0f} ms; {out / VERDICTS}")
+    if counts["OK"] != len(rows):
+        raise typer.Exit(1)
+
+
+def _prove(inspector: "Inspector", threads: int | None) -> None:
+    """Raise `GateError` when this machine does not give the golden verdicts."""
+    from flawsmith.core.errors import GateError
+    from flawsmith.line.golden import verify_golden
+
+    problems = verify_golden(inspector.recipe, inspector.engine, threads).problems
+    if problems:
+        raise GateError(
+            f"{inspector.engine} does not reproduce the golden images on this machine ({problems[0]}): "
+            "choose another --engine, or export the recipe on a machine like this one"
+        )
+
+
+def _first_reason(row: dict[str, Any]) -> str:
+    first, *others = row["reasons"]
+    return f"{first} (+{len(others)} more)" if others else first
+
+
+def _median_ms(rows: Sequence[dict[str, Any]]) -> float:
+    return median(row["ms"] for row in rows)
+
+
+def _summary(
+    inspector: "Inspector", rows: Sequence[dict[str, Any]], counts: Counter[str], journal: Path
+) -> dict[str, Any]:
+    return {
+        "recipe": inspector.recipe.info.name,
+        "recipe_digest": inspector.recipe.digest,
+        "decision_sha256": inspector.recipe.decision_sha256,
+        "decision_edited": inspector.recipe.edited,
+        "engine": inspector.engine,
+        "images": len(rows),
+        "ok": counts["OK"],
+        "ng": counts["NG"],
+        "review": counts["REVIEW"],
+        "ms_median": _median_ms(rows),
+        "verdicts": str(journal),
+    }

@@ -6,11 +6,14 @@ have in the whole image, and the stitched map equals the whole-image map. Window
 stride, so that pooling grids coincide. All windows of an image have one size: engines compile and plan once.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
+SHAPE_GRID = 64
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,11 @@ def _snap(position: float, stride: int) -> int:
 def tiled(run: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tiling: Tiling) -> np.ndarray:
     """Apply `run`, (h, w, C) to (K, h, w), over windows of `image` and stitch to float32 (K, H, W).
 
-    Images whose sides are no multiple of the stride are first padded by reflection, then cropped back.
+    Images are first padded by reflection to a coarse grid, then cropped back: with a few shapes instead of one per
+    image size, engines find their plans again instead of making new ones.
     """
     height, width = image.shape[:2]
-    padded = _pad(image, tiling.stride)
+    padded = _pad(image, math.lcm(tiling.stride, SHAPE_GRID))
     rows, cols = spans(padded.shape[0], tiling), spans(padded.shape[1], tiling)
     window = (window_side(padded.shape[0], tiling), window_side(padded.shape[1], tiling))
     out: np.ndarray | None = None
@@ -83,11 +87,10 @@ def _grid(rows: list, cols: list) -> Iterator[tuple]:
     return ((row, col) for row in rows for col in cols)
 
 
-def _pad(image: np.ndarray, stride: int) -> np.ndarray:
+def _pad(image: np.ndarray, grid: int) -> np.ndarray:
     height, width = image.shape[:2]
-    below, right = -height % stride, -width % stride
+    below, right = -height % grid, -width % grid
     if not below and not right:
         return image
-    mode = cv2.BORDER_REFLECT_101 if min(height, width) > stride else cv2.BORDER_REPLICATE
-    padded = cv2.copyMakeBorder(image, 0, below, 0, right, mode)
+    padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REFLECT_101)
     return padded.reshape(*padded.shape[:2], *image.shape[2:])

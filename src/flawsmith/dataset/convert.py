@@ -18,6 +18,8 @@ from flawsmith.dataset.formats.source import flat_stems, numbered
 from flawsmith.dataset.manifest import INFO, MANIFEST, Dataset, DatasetInfo
 from flawsmith.dataset.write import write_dataset
 
+_SPECK_PX = 4
+
 Progress = Callable[[Iterable[Sample]], Iterable[Sample]]
 
 
@@ -129,6 +131,7 @@ def import_dataset(
     group: str | None = None,
     pixel_mm: float | None = None,
     licence: str | None = None,
+    min_area_px: int = 0,
     number_block: int = 20,
     number_period: int = 0,
     overwrite: bool = False,
@@ -142,6 +145,7 @@ def import_dataset(
     healthy_labels: class names that mean "no defect", in place of `HEALTHY`
     group:          regular expression with groups named part, lot, session or camera, searched in the source path
     pixel_mm:       edge of a pixel on the part, in mm
+    min_area_px:    masked regions of fewer pixels are left out and counted; the image stays defective
     on_bad:         "skip" leaves out images that cannot be read and lists them in the report
     progress:       wraps the stream of samples, for a progress bar
 
@@ -163,6 +167,7 @@ def import_dataset(
         note=tally.note,
     )
     samples = _unique(_grouped(FORMATS[format].read(src, options), group, tally))
+    samples = _without_specks(samples, _at_least(0, min_area_px, "min_area_px"), tally)
     samples = progress(_some(tally.count(samples if out is None else _decoded(samples, options)), src, format, tally))
     if out is None:
         for _ in samples:
@@ -253,16 +258,31 @@ def _grouped(samples: Iterable[Sample], group: str | None, tally: _Tally) -> Ite
         yield from samples
         return
     pattern = _compiled(group)
-    matched = False
+    missed: list[str] = []
+    matched = 0
     for sample in samples:
         found = pattern.search(sample.source)
-        if found is None:
-            tally.note(f"images whose path does not match --group {group!r}", sample.source)
         named = {key: value for key, value in found.groupdict().items() if value is not None} if found else {}
-        matched = matched or bool(named)
+        if named:
+            matched += 1
+        else:
+            missed.append(sample.source)
+            tally.note(f"images whose path does not match --group {group!r}", sample.source)
         yield replace(sample, groups={**sample.groups, **named})
-    if not matched and tally.samples:
-        raise ConfigError(f"--group {group!r} matches no image path; it is searched in paths like {sample.source!r}")
+    if missed and not matched:
+        raise ConfigError(f"--group {group!r} matches no image path; it is searched in paths like {missed[0]!r}")
+
+
+def _without_specks(samples: Iterable[Sample], min_area_px: int, tally: _Tally) -> Iterator[Sample]:
+    for sample in samples:
+        kept = tuple(d for d in sample.defects if d.mask is None or d.area_px >= min_area_px)
+        for _ in range(len(sample.defects) - len(kept)):
+            tally.note(f"regions of fewer than {min_area_px} px, left out", sample.source)
+        if any(d.mask is not None and d.area_px < _SPECK_PX for d in kept):
+            tally.note(
+                f"images with regions of fewer than {_SPECK_PX} px; where they are specks: --min-area", sample.source
+            )
+        yield replace(sample, defects=kept)
 
 
 def _compiled(group: str) -> re.Pattern[str]:
@@ -329,7 +349,8 @@ def export_dataset(
         target = Target(stage, dataset.classes, flat_stems(dataset.column("id")), split)
         assert known.write is not None
         paths = known.write(progress(dataset), target)
-        loss, elsewhere = (_measured(dataset, known, stage, paths, own) for own in (True, False))
+        loss = _measured(dataset, known, stage, paths, own_notes=True)
+        elsewhere = _measured(dataset, known, stage, paths, own_notes=False) if known.own_notes else loss
     return ExportReport(
         dataset=str(dataset.root),
         format=format,

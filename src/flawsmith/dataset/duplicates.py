@@ -9,7 +9,7 @@ therefore counts only when the fine structure of both pictures agrees as well.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import cv2
 import numpy as np
@@ -23,9 +23,9 @@ from flawsmith.core.image import to_channels, to_uint8
 NEAR_BITS = 4
 # Same picture, another exposure or compression: 0.9 and more. At 0.8 different castings of one mould begin to agree.
 NEAR_CORRELATION = 0.9
-BUCKET = 256  # neighbours that a hash is compared with in each bucket
+COMPARISONS = 20_000_000  # for each key: what bounds the time on a million look-alikes
+MOST_PAIRS = 2_000_000  # and the memory
 _THUMB_PX, _SMOOTH_PX = 48, 2.0
-_POPCOUNT = np.array([index.bit_count() for index in range(256)], np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +38,11 @@ class Pairs:
 
 def codes(column: pa.ChunkedArray) -> np.ndarray:
     """int64 (N,): equal values get equal numbers; a null is like nothing else."""
-    encoded = pc.dictionary_encode(column).combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = pa.concat_arrays(encoded.chunks) if encoded.num_chunks else pa.array([], encoded.type)
-    numbers = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    nulls = numbers < 0
-    numbers[nulls] = len(encoded.dictionary) + np.arange(nulls.sum())
-    return numbers
+    distinct = pc.drop_null(pc.unique(column))
+    numbers = pc.index_in(column, value_set=distinct).to_numpy().copy()
+    nulls = np.isnan(numbers) if numbers.dtype.kind == "f" else np.zeros(len(numbers), bool)
+    numbers[nulls] = len(distinct) + np.arange(nulls.sum())
+    return numbers.astype(np.int64)
 
 
 def joined(count: int, *links: np.ndarray) -> np.ndarray:
@@ -61,56 +59,61 @@ def chained(numbers: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
     return np.stack([order[:-1][same], order[1:][same]], axis=1)
 
 
-def near_pairs(hashes: np.ndarray, parts: np.ndarray, bits: int = NEAR_BITS, bucket: int = BUCKET) -> Pairs:
+def near_pairs(hashes: np.ndarray, parts: np.ndarray, bits: int = NEAR_BITS, bucket: int | None = None) -> Pairs:
     """Pairs of uint64 `hashes` that differ in at most `bits`.
 
     Rows with one hash are chained, not paired each with each, and so that rows of different `parts` (splits) meet.
     """
     order = np.lexsort((parts, hashes))
-    chain = chained(hashes, order)
     first = np.ones(len(order), bool)
     first[1:] = (hashes[order[1:]] != hashes[order[:-1]]) | (parts[order[1:]] != parts[order[:-1]])
     nodes = order[first]
-    values = hashes[nodes]
-    found, cut = [chain], 0
+    values, bucket = hashes[nodes], bucket or max(16, min(512, COMPARISONS // max(len(nodes), 1)))
+    keys, cut = np.empty(0, np.int64), 0
     for mask in _masks(bits, len(values)):
-        left, right, over = _bucket_pairs(values & mask, bucket)
-        near = _distance(values[left], values[right]) <= bits
-        found.append(np.sort(nodes[np.stack([left[near], right[near]], axis=1)], axis=1))
+        left, right, over = _near_in_buckets(values, mask, bits, bucket)
+        keys = np.sort(np.concatenate([keys, left * len(values) + right]))
+        keys = keys[np.diff(keys, prepend=-1) > 0]
         cut += over
-    return Pairs(np.unique(np.concatenate(found), axis=0), cut)
+        if len(keys) > MOST_PAIRS:
+            cut += 1
+            break
+    found = nodes[np.stack(np.divmod(keys, max(len(values), 1)), axis=1)]
+    return Pairs(np.concatenate([chained(hashes, order), found]), cut)
 
 
 def _masks(bits: int, count: int) -> Iterator[np.uint64]:
     """Keys of which two hashes within `bits` share at least one; wide enough to tell `count` hashes apart."""
-    if bits == 0:
-        return
     wanted = min(math.log2(count + 1), 26)
-    agree = next(m for m in range(1, 64) if 64 * m // (bits + m) >= wanted or bits + m == 64)
+    agree = next(m for m in range(1, 65) if 64 * m // (bits + m) >= wanted or bits + m == 64)
     edges = np.linspace(0, 64, bits + agree + 1).round().astype(int)
-    bands = [sum(1 << int(bit) for bit in range(low, high)) for low, high in zip(edges, edges[1:], strict=False)]
+    bands = [sum(1 << bit for bit in range(int(low), int(high))) for low, high in pairwise(edges)]
     for chosen in combinations(bands, agree):
         yield np.uint64(sum(chosen))
 
 
-def _bucket_pairs(keys: np.ndarray, bucket: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Pairs with equal keys, each row with at most `bucket` followers; and how many keys were cut so."""
-    order = np.argsort(keys, kind="stable")
-    keys = keys[order]
-    at = np.arange(len(keys))
-    left, right = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+def _near_in_buckets(values: np.ndarray, mask: np.uint64, bits: int, bucket: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Near pairs, smaller index first, among equal `values & mask`; and how many buckets were cut.
+
+    Each value is compared with at most `bucket` followers, so that time and memory stay bounded.
+    """
+    order = np.argsort(values & mask, kind="stable")
+    values = values[order]
+    keys, at = values & mask, np.arange(len(values))
+    left, right, found = [np.empty(0, np.int64)], [np.empty(0, np.int64)], 0
     for step in range(1, bucket + 1):
         at = at[at < len(keys) - step]
         at = at[keys[at] == keys[at + step]]
         if not at.size:
-            return order[np.concatenate(left)], order[np.concatenate(right)], 0
-        left.append(at)
-        right.append(at + step)
-    return order[np.concatenate(left)], order[np.concatenate(right)], len(np.unique(keys[at]))
-
-
-def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return _POPCOUNT[(a ^ b).view(np.uint8).reshape(-1, 8)].sum(axis=1)
+            break
+        near = at[np.bitwise_count(values[at] ^ values[at + step]) <= bits]
+        left.append(near)
+        right.append(near + step)
+        found += len(near)
+        if found > MOST_PAIRS:
+            break
+    i, j = order[np.concatenate(left)], order[np.concatenate(right)]
+    return np.minimum(i, j), np.maximum(i, j), 1 + int((np.diff(np.sort(keys[at])) > 0).sum()) if at.size else 0
 
 
 def fine_structure(image: np.ndarray) -> np.ndarray:

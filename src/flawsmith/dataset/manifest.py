@@ -200,7 +200,7 @@ def read_mask_layer(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
 
 def write_manifest(root: Path, info: DatasetInfo, table: pa.Table) -> DatasetInfo:
-    """Write `dataset.json` and `metadata.parquet`, then `manifest.parquet`, with image count and content hash filled in.
+    """Write `dataset.json`, `metadata.parquet` and last `manifest.parquet`; image count and content hash are filled in.
 
     `metadata.parquet` is for others: Hugging Face's imagefolder reads a file of that name, with a column `file_name`.
     """

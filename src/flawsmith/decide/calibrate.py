@@ -54,14 +54,14 @@ def calibrate(
     for sample, prediction in pairs:
         if tuple(prediction.kinds) != tuple(kinds):
             raise DataError(f"{sample.id}: predicted kinds {list(prediction.kinds)}, wanted {list(kinds)}")
-        summaries.append(summarise(sample, prediction, request.levels, request.counting))
+        summaries.append(summarise(sample, prediction, request.levels, request.counting, request.areas))
     return calibrate_summaries(summaries, kinds, request)
 
 
 def calibrate_summaries(
     summaries: Sequence[ImageSummary], kinds: Sequence[str], request: CalibrationRequest
 ) -> CalibrationReport:
-    """As `calibrate`, from summaries made with `request.levels`."""
+    """As `calibrate`, from summaries made with the request's `levels`, `counting` and `areas`."""
     actions = request.actions(kinds)
     for summary in summaries:
         if summary.areas.shape != (len(kinds), len(request.levels)):
@@ -100,9 +100,8 @@ def _evidence(
         raise DataError(
             f"costs need healthy and defective parts; there are {len(healthy)} healthy, {len(defective)} defective"
         )
-    if request.min_areas_px is None and not request.targets:
-        return _Evidence(defective, healthy, request.levels, every_area(defective, healthy))
-    return _Evidence(defective, healthy, request.levels, np.array(request.min_areas_px or (1,), np.int64))
+    areas = every_area(defective, healthy) if request.areas is None else np.array(request.areas, np.int64)
+    return _Evidence(defective, healthy, request.levels, areas)
 
 
 def check_enough(samples: Iterable[Sample], request: CalibrationRequest) -> None:
@@ -110,7 +109,7 @@ def check_enough(samples: Iterable[Sample], request: CalibrationRequest) -> None
     ignored = {kind for kind, asked in request.kinds.items() if asked.action == "ignore"}
     selection = select([Facts.of(s) for s in samples], request.split, request.unit, request.provenance, ignored)
     sizes = {"escape": len(selection.defective), "false_reject": len(selection.healthy)}
-    walks = len(request.min_areas_px or (1,))
+    walks = len(request.areas or (1,))
     failures = [
         _shortfall(name, target, 0, sizes[name], walks, request)
         for name, target in request.targets
@@ -258,6 +257,9 @@ def _cost(outcome: Outcome, costs: CostMatrix | None) -> Cost | None:
     return Cost(
         per_part=expected([rate.value or 0.0 for rate in rates]),
         at_worst=expected([upper_bound(rate.k, rate.n, outcome.confidence) for rate in rates]),
+        pass_all=expected((1, 0, 0, 0)),
+        reject_all=expected((0, 1, 0, 0)),
+        review_all=None if costs.review is None else expected((0, 0, 1, 1)),
     )
 
 

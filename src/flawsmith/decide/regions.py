@@ -1,6 +1,7 @@
 """Regions of one score map at one level: what the rules count and measure."""
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -89,35 +90,48 @@ def joined_labels(plane: np.ndarray, level: float) -> np.ndarray:
 
 
 def area_profile(
-    plane: np.ndarray, levels: np.ndarray, max_count: int = 0, joined_at: float | None = None
+    plane: np.ndarray,
+    levels: np.ndarray,
+    max_count: int = 0,
+    joined_at: float | None = None,
+    min_areas: Sequence[int] | None = None,
 ) -> np.ndarray:
     """`excess_area` at each of the ascending `levels`, none below `joined_at`: int32 (T,).
 
     A rule rejects at a level exactly when this is at least its minimum area, so it is all that calibration needs of
     a map. It never grows with the level, so wherever two levels agree, all between them agree and are not computed.
+
+    min_areas: ascending; values need only be right about which of these they reach. Far fewer levels are computed
     """
     joined = joined_labels(plane, joined_at) if max_count > 0 and joined_at is not None else None
 
     def area_at(index: int) -> int:
         return excess_area(apart_areas(find_regions(plane, float(levels[index])), joined), max_count)
 
+    def same(a: int, b: int) -> bool:
+        return a == b if min_areas is None else bisect_right(min_areas, a) == bisect_right(min_areas, b)
+
     areas = np.zeros(len(levels), np.int32)
     reached = int(np.count_nonzero(plane.max(initial=0) >= levels.astype(plane.dtype)))
     if reached:
         areas[0], areas[reached - 1] = area_at(0), area_at(reached - 1)
-        _fill(areas, 0, reached - 1, area_at)
+        _fill(areas, 0, reached - 1, area_at, same)
     return areas
 
 
-def _fill(areas: np.ndarray, low: int, high: int, area_at: Callable[[int], int]) -> None:
-    """Compute `areas` strictly between two known ends by halving, skipping stretches where the ends are equal."""
-    if areas[low] == areas[high]:
-        areas[low:high] = areas[low]
-    elif high - low > 1:
-        middle = (low + high) // 2
-        areas[middle] = area_at(middle)
-        _fill(areas, low, middle, area_at)
-        _fill(areas, middle, high, area_at)
+def _fill(
+    areas: np.ndarray, low: int, high: int, area_at: Callable[[int], int], same: Callable[[int, int], bool]
+) -> None:
+    """Compute `areas` strictly between two known ends by halving, skipping stretches where the ends are the same."""
+    if high - low < 2:
+        return
+    if same(int(areas[low]), int(areas[high])):
+        areas[low + 1 : high] = areas[low]
+        return
+    middle = (low + high) // 2
+    areas[middle] = area_at(middle)
+    _fill(areas, low, middle, area_at, same)
+    _fill(areas, middle, high, area_at, same)
 
 
 def _reached(plane: np.ndarray, level: float) -> np.ndarray:

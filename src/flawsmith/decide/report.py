@@ -73,8 +73,8 @@ class Outcome:
     def _interval(self, rate: Rate, at_most: float | None = None) -> str:
         if rate.low is None or rate.high is None:
             return "nothing is known"
-        text = f"95 % interval {100 * rate.low:.3g} to {percent(rate.high)}"
-        return text if at_most is None else f"{text}; at most {percent(at_most)} ({percent(self.confidence)} one-sided)"
+        text = f"95 % interval {100 * rate.low:.3g}–{percent(rate.high)}"
+        return text if at_most is None else f"{text}, bound {percent(at_most)}"
 
 
 @dataclass(frozen=True)
@@ -88,17 +88,31 @@ class Need:
     with_k: int
 
     def row(self) -> Row:
-        needs = f"{self.without_error} {PARTS[self.rate]} parts without any"
-        seen = f", {self.with_k} with {self.k}" if self.k else ""
-        return f"to show {PLURAL[self.rate]} ≤ {percent(self.target)}", needs + seen, ""
+        seen = f"{self.with_k} with {self.k} {PLURAL[self.rate]}" if self.k else ""
+        needs = f"{self.without_error} {PARTS[self.rate]} parts"
+        return f"to show {PLURAL[self.rate]} ≤ {percent(self.target)}", needs, seen
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Money per part at the share of defective parts in production: as seen, and with every rate at its bound."""
+    """Money per part at the share of defective parts in production: as seen, and with every rate at its bound.
+
+    The rest is what needs no model: to pass, reject or review every part.
+    """
 
     per_part: float
     at_worst: float
+    pass_all: float
+    reject_all: float
+    review_all: float | None
+
+    def rows(self) -> list[Row]:
+        blind = f"passing all costs {self.pass_all:.4g}, rejecting all {self.reject_all:.4g}"
+        blind += "" if self.review_all is None else f", reviewing all {self.review_all:.4g}"
+        return [
+            ("cost per part", f"{self.per_part:.4g}", f"at most {self.at_worst:.4g} with every rate at its bound"),
+            ("without a model", "", blind),
+        ]
 
 
 @dataclass(frozen=True)
@@ -135,11 +149,10 @@ class CalibrationReport:
             *self.outcome.rows(),
         ]
         for shown in self.demonstrated:
-            what = f"{PLURAL[shown.rate]} ≤ {percent(shown.target)} at {percent(shown.confidence)} confidence"
-            rows.append(("demonstrated", what, f"{shown.k} of {shown.n} {PARTS[shown.rate]} parts"))
+            what = f"{PLURAL[shown.rate]} ≤ {percent(shown.target)}"
+            rows.append(("demonstrated", what, f"at {percent(shown.confidence)} confidence"))
         if self.cost:
-            worst = f"at most {self.cost.at_worst:.4g} with every rate at its bound"
-            rows.append(("cost per part", f"{self.cost.per_part:.4g}", worst))
+            rows += self.cost.rows()
         return rows + [need.row() for need in self.needs]
 
     def to_json(self) -> dict[str, Any]:

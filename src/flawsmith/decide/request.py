@@ -81,6 +81,11 @@ class CalibrationRequest(Settings):
         return tuple(level for level in self.thresholds if level >= floor)
 
     @property
+    def areas(self) -> tuple[int, ...] | None:
+        """The candidate minimum areas; None: every one that occurs."""
+        return self.min_areas_px or ((1,) if self.targets else None)
+
+    @property
     def band(self) -> bool:
         """Whether a REVIEW band may lie between two thresholds."""
         return self.allow_review and (self.costs.review is not None if self.costs else len(self.targets) == 2)

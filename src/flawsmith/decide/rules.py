@@ -11,6 +11,7 @@ The station imports this module: numpy, OpenCV and pydantic only.
 import json
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from flawsmith.core.defect import Defect
 from flawsmith.core.errors import ConfigError, nearest
 from flawsmith.core.files import sha256_of, write_json
 from flawsmith.core.prediction import Prediction, Status, Verdict
-from flawsmith.decide.regions import apart_areas, find_regions, joined_labels
+from flawsmith.decide.regions import Regions, apart_areas, find_regions, joined_labels
 
 RateName = Literal["escape", "false_reject"]
 RANK: dict[Status, int] = {"OK": 0, "REVIEW": 1, "NG": 2}
@@ -196,37 +197,47 @@ def _worst(verdicts: Sequence[Verdict], score: float | None) -> Verdict:
     return Verdict(ordered[0].status if ordered else "OK", reasons, score, defects)
 
 
+@dataclass(frozen=True, eq=False)
+class _Excess:
+    """More regions than a rule allows: where they are, the largest first, and how many count."""
+
+    regions: Regions
+    largest_first: np.ndarray
+    count: int
+
+
 def _judge(kind: str, plane: np.ndarray, rule: RegionRule) -> Verdict:
-    """One kind's map (H, W). Regions at the threshold lie within those at the review threshold, so these come first."""
+    """One kind's map (H, W). Whatever reaches the threshold lies within what reaches the review threshold."""
     plane = plane.astype(np.float32, copy=False)
-    if rule.action == "reject" and rule.review_at == rule.threshold:
-        return _broken(kind, plane, rule, rule.threshold, "NG")
-    review = _broken(kind, plane, rule, rule.review_at, "REVIEW")
-    if review.status == "OK" or rule.action == "review":
-        return review
-    reject = _broken(kind, plane, rule, rule.threshold, "NG")
-    return review if reject.status == "OK" else reject
+    review = _excess(plane, rule, rule.review_at)
+    if review is None:
+        return Verdict("OK")
+    reject = None
+    if rule.action == "reject":
+        reject = review if rule.review_at == rule.threshold else _excess(plane, rule, rule.threshold)
+    return _explain(kind, rule, reject, "NG") if reject else _explain(kind, rule, review, "REVIEW")
 
 
-def _broken(kind: str, plane: np.ndarray, rule: RegionRule, level: float, status: Status) -> Verdict:
-    """`status` with its reasons when more regions reach `level` than the rule allows, else OK."""
+def _excess(plane: np.ndarray, rule: RegionRule, level: float) -> _Excess | None:
     regions = find_regions(plane, level)
     large = np.flatnonzero(regions.areas >= rule.min_area_px)
-    if len(large) <= rule.max_count:
-        return Verdict("OK")
     count = len(large)
-    if rule.max_count > 0:
-        joined = joined_labels(plane, level if rule.joined_at is None else rule.joined_at)
+    if rule.max_count > 0 and rule.joined_at is not None and count > rule.max_count:
+        joined = joined_labels(plane, rule.joined_at)
         count = int(np.count_nonzero(apart_areas(regions, joined) >= rule.min_area_px))
-        if count <= rule.max_count:
-            return Verdict("OK")
-    largest_first = large[np.argsort(-regions.areas[large], kind="stable")]
+    if count <= rule.max_count:
+        return None
+    return _Excess(regions, large[np.argsort(-regions.areas[large], kind="stable")], count)
+
+
+def _explain(kind: str, rule: RegionRule, excess: _Excess, status: Status) -> Verdict:
+    regions, largest_first = excess.regions, excess.largest_first
     defects = tuple(regions.defect(int(index), kind) for index in largest_first[:DEFECTS_PER_KIND])
-    reasons = [_sentence(defect, level, status) for defect in defects[:REASONS_PER_KIND]]
+    reasons = [_sentence(defect, regions.level, status) for defect in defects[:REASONS_PER_KIND]]
     if rule.max_count > 0:
-        reasons.insert(0, f"{kind}: {count} regions of {rule.min_area_px} px or more, {rule.max_count} allowed")
-    if len(large) > REASONS_PER_KIND:
-        reasons.append(f"{kind}: and {len(large) - REASONS_PER_KIND} smaller regions")
+        reasons.insert(0, f"{kind}: {excess.count} regions of {rule.min_area_px} px or more, {rule.max_count} allowed")
+    if len(largest_first) > REASONS_PER_KIND:
+        reasons.append(f"{kind}: and {len(largest_first) - REASONS_PER_KIND} smaller regions")
     return Verdict(status, tuple(reasons), None, defects)
 
 

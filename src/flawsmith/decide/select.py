@@ -66,7 +66,7 @@ def select(
         raise DataError(f"no {provenance} images of the {split} split{': ' + notes[0] if notes else ''}")
     parts = _by_part(facts, kept, unit)
     healthy = {name: rows for name, rows in parts.items() if all(facts[i].healthy for i in rows)}
-    tolerated = {name for name, rows in parts.items() if name not in healthy and _found(facts, rows) <= ignored}
+    tolerated = {name for name, rows in parts.items() if name not in healthy and _only(ignored, facts, rows)}
     defective = {name: rows for name, rows in parts.items() if name not in healthy and name not in tolerated}
     if tolerated:
         notes.append(f"{len(tolerated)} parts with ignored kinds only ({', '.join(sorted(ignored))}) were left out")
@@ -87,8 +87,10 @@ def _by_part(facts: Sequence[Facts], kept: Sequence[int], unit: Unit) -> Parts:
     }
 
 
-def _found(facts: Sequence[Facts], rows: Sequence[int]) -> frozenset[str]:
-    return frozenset[str]().union(*(facts[i].found for i in rows))
+def _only(ignored: AbstractSet[str], facts: Sequence[Facts], rows: Sequence[int]) -> bool:
+    """Whether defects are known on this part and all of them are of ignored kinds."""
+    found = frozenset[str]().union(*(facts[i].found for i in rows))
+    return bool(found) and found <= ignored
 
 
 def _origin_notes(kept: int, given: int, provenance: Literal["real", "synthetic"]) -> list[str]:

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import nn
@@ -60,7 +61,7 @@ def _check_output(module: nn.Module, example: torch.Tensor, spec: ModelSpec) -> 
         raise ConfigError(f"the module gives {scores.dtype} {tuple(scores.shape)}, its spec says float32 {wanted}")
 
 
-def _strip(graph) -> None:  # noqa: ANN001
+def _strip(graph: Any) -> None:
     """Remove stack traces and names of source files: they are of no use on the line, and differ by machine."""
     del graph.metadata_props[:]
     body = graph.graph

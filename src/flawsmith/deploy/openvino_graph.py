@@ -3,7 +3,7 @@
 import io
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ from flawsmith.core.spec import ModelSpec
 from flawsmith.core.tiles import tiled
 from flawsmith.line.engine import INT8_FILES, OPENVINO_FILES, import_openvino
 
+_CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
 CALIBRATION_SIDE = 768  # larger images are cut to this: statistics need variety, not area
 
 
@@ -45,7 +46,7 @@ def to_openvino(onnx: bytes) -> dict[str, bytes]:
 def to_int8(onnx: bytes, images: Sequence[np.ndarray]) -> dict[str, bytes]:
     """ONNX bytes to the int8 files of the recipe, its ranges measured on `images`, each (1, h, w, C).
 
-    What turns pixels into network input, the last convolution and the sigmoid stay fp32.
+    The first convolution and what prepares its input, the last convolution and the sigmoid stay fp32.
 
     Raises `DataError` without images, `EnvironmentFault` without nncf.
     """
@@ -113,17 +114,33 @@ def _saved(model: Any) -> tuple[bytes, bytes]:
 
 
 def _kept_float(model: Any) -> list[str]:
-    """The last convolution, and everything behind it: there one step of int8 is one step of the score."""
-    ends = {"Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul"}
-    names, waiting = [], [model.get_results()[0].input_value(0).get_node()]
+    """The first and the last convolution with all that lies outside them.
+
+    There one step of int8 is one step of the picture or of the score: on photographs of commutators leaving them fp32
+    cut the error of the map to a third, for a tenth of the time.
+    """
+    inputs = _until_convolution(model.get_parameters(), lambda node: [t.get_node() for t in _targets(node)])
+    outputs = _until_convolution(model.get_results(), lambda node: [v.get_node() for v in node.input_values()])
+    return sorted((inputs | outputs) - {node.get_friendly_name() for node in _ends(model)})
+
+
+def _until_convolution(start: Iterable[Any], following: Callable[[Any], list[Any]]) -> set[str]:
+    names: set[str] = set()
+    waiting = list(start)
     while waiting:
         node = waiting.pop()
-        if node.get_type_name() in ("Constant", "Parameter") or node.get_friendly_name() in names:
-            continue
-        names.append(node.get_friendly_name())
-        if node.get_type_name() not in ends:
-            waiting += [node.input_value(i).get_node() for i in range(node.get_input_size())]
+        if node.get_friendly_name() not in names and node.get_type_name() != "Constant":
+            names.add(node.get_friendly_name())
+            waiting += [] if node.get_type_name() in _CONVOLUTIONS else following(node)
     return names
+
+
+def _targets(node: Any) -> Iterable[Any]:
+    return (target for output in node.outputs() for target in output.get_target_inputs())
+
+
+def _ends(model: Any) -> list[Any]:
+    return [*model.get_parameters(), *model.get_results()]
 
 
 @contextmanager

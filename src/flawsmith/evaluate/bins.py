@@ -26,11 +26,13 @@ COARSE = 128  # neighbouring bins that share one coarse bin, for resampling
 
 def score_bins(scores: np.ndarray) -> np.ndarray:
     """Bin index, int32 in [0, BINS), of float32 scores in [0, 1]; a higher score never has a lower bin."""
-    nearest = np.minimum(scores, 1 - scores)
-    index = (nearest.view(np.int32) >> _SHIFT) - _BASE
+    nearest = 1 - scores
+    np.minimum(scores, nearest, out=nearest)
+    index = nearest.view(np.int32)
+    index >>= _SHIFT
+    index -= _BASE
     np.maximum(index, 0, out=index)
-    np.subtract(BINS - 1, index, out=index, where=scores > np.float32(0.5))
-    return index
+    return np.where(scores > np.float32(0.5), BINS - 1 - index, index)
 
 
 @cache

@@ -9,7 +9,7 @@ from flawsmith.evaluate.intervals import Estimate, Figure, Rate, Result, group_w
 from flawsmith.evaluate.regions import ANY, IOU50, MAX_PER_IMAGE, RULES, average_precisions
 
 NO_TRUTH = "no labelled defect of this kind"
-NO_MASKS = "some of the truth is boxes only, which have no mask IoU; see the box figures"
+NO_MASKS = "part of the truth is boxes only: see the box figures"
 AP_RULES = ("any_overlap", "coco_50", "coco_50_95")
 
 

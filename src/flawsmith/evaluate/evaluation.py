@@ -44,6 +44,7 @@ class Evaluation(Result):
     threshold: float
     threshold_given: bool  # False: nobody chose it, it is the default
     rule: str
+    by_decision: bool  # True: images are judged by a decision, not by their score alone
     min_area_px: int
     roi_px: int | None  # pixels in the region of interest, where there is one
     interval_level: float = LEVEL
@@ -118,6 +119,7 @@ def evaluate(
         threshold=level,
         threshold_given=threshold is not None,
         rule=rule,
+        by_decision=rejects is not None,
         min_area_px=min_area_px,
         roi_px=None if roi is None else int(np.count_nonzero(roi)),
         resamples=resamples,

@@ -65,8 +65,8 @@ class PicturedCase(Result):
     rejected: bool
     kinds: tuple[str, ...]
     largest_defect_px: int | None
-    detail_png: bytes = Field(exclude=True, repr=False)
-    overview_png: bytes = Field(exclude=True, repr=False)
+    detail_png: bytes = Field(b"", exclude=True, repr=False)
+    overview_png: bytes = Field(b"", exclude=True, repr=False)
 
 
 class ProvenanceFigures(Result):

@@ -66,6 +66,8 @@ class Estimate:
         valid = self.resampled[~np.isnan(self.resampled)]
         if len(valid) < _MIN_RESAMPLES:
             return Figure(value=self.value, reason="no interval: too few independent images or groups to resample")
+        if np.ptp(valid) == 0:
+            return Figure(value=self.value, reason="no interval: every resample gives this value, certain or not")
         low, high = np.clip(np.quantile(valid, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]), 0, upper)
         return Figure(value=self.value, low=float(min(low, self.value)), high=float(max(high, self.value)))
 

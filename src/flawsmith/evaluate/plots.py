@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,7 +17,7 @@ from flawsmith.evaluate.intervals import clopper_pearson
 
 HEALTHY, DEFECTIVE, CURVE, INK = "#1f77b4", "#c8401e", "#6a51a3", "#26323f"
 HALF, THIRD = (5.0, 3.4), (3.5, 3.0)  # inches, for two and for three plots beside each other
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.hashsalt": "flawsmith",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",

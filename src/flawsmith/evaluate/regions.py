@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from flawsmith.core.defect import Defect
+from flawsmith.core.geometry import mask_box
 
 IOUS = np.linspace(0.5, 0.95, 10)  # as in pycocotools
 RULES = np.concatenate([[1e-10], IOUS])  # the first column: any intersection; one pixel of any image is more than this
@@ -40,19 +41,25 @@ class Regions:
 
 def find_regions(score_map: np.ndarray, threshold: float, min_area_px: int = 1) -> Regions:
     """Regions of score_map (H, W) at or above `threshold` with at least `min_area_px` pixels."""
-    above = (score_map >= threshold).view(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
-    labels = np.asarray(labels, np.int32)
+    above = score_map >= threshold
+    labels = np.zeros(score_map.shape, np.int32)
+    box = mask_box(above)
+    if box is None:
+        return Regions(labels, np.zeros((0, 4), np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+    window = slice(box[1], box[3]), slice(box[0], box[2])
+    count, raw, stats, _ = cv2.connectedComponentsWithStats(above[window].view(np.uint8), connectivity=8)
+    raw = np.asarray(raw, np.int32)
+    inside = raw > 0
     scores = np.zeros(count, np.float32)
-    inside = labels > 0
-    np.maximum.at(scores, labels[inside], score_map[inside])
-    kept = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= min_area_px)
-    kept = kept[kept > 0]
+    np.maximum.at(scores, raw[inside], score_map[window][inside])
+    kept = 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= min_area_px)
     kept = kept[np.argsort(-scores[kept], kind="stable")]
     renumber = np.zeros(count, np.int32)
     renumber[kept] = np.arange(1, len(kept) + 1)
+    labels[window] = renumber[raw]
     x, y, width, height, area = stats[kept].astype(np.int64).T
-    return Regions(renumber[labels], np.stack([x, y, x + width, y + height], axis=1), area, scores[kept])
+    x, y = x + box[0], y + box[1]
+    return Regions(labels, np.stack([x, y, x + width, y + height], axis=1), area, scores[kept])
 
 
 def mask_overlaps(regions: Regions, defects: tuple[Defect, ...]) -> np.ndarray:

@@ -9,7 +9,6 @@ from flawsmith import __version__
 from flawsmith.core.files import write_atomic, write_json
 from flawsmith.evaluate.evaluation import ORIGIN, Evaluation, nouns
 from flawsmith.evaluate.images import OperatingPoints
-from flawsmith.evaluate.plots import plots
 
 REPORT = "report.html"
 METRICS = "metrics.json"
@@ -28,6 +27,8 @@ def write_report(evaluation: Evaluation, out_dir: Path) -> Path:
 
 def render(evaluation: Evaluation) -> str:
     """The page. Every text of the data set is escaped by the template engine."""
+    from flawsmith.evaluate.plots import plots  # matplotlib is slow to import, and only the page needs it
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

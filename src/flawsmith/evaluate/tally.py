@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flawsmith.core.defect import Defect
+from flawsmith.core.errors import DataError
 from flawsmith.core.geometry import Box, mask_box
 from flawsmith.core.prediction import Prediction
 from flawsmith.core.sample import Sample
@@ -79,14 +80,14 @@ def union_mask(defects: tuple[Defect, ...], shape: tuple[int, ...]) -> np.ndarra
 
 
 def inside_roi(defect: Defect, roi: np.ndarray) -> Defect | None:
-    """What of a defect lies inside the region of interest, None when nothing does."""
+    """What of a defect lies inside the region of interest, None when nothing does. A box stays a box."""
     x0, y0, x1, y1 = defect.box
     mask = roi[y0:y1, x0:x1] if defect.mask is None else defect.mask & roi[y0:y1, x0:x1]
     box = mask_box(mask)
     if box is None:
         return None
-    cropped = mask[box[1] : box[3], box[0] : box[2]]
-    return Defect(defect.kind, (x0 + box[0], y0 + box[1], x0 + box[2], y0 + box[3]), cropped)
+    whole = (x0 + box[0], y0 + box[1], x0 + box[2], y0 + box[3])
+    return Defect(defect.kind, whole, None if defect.mask is None else mask[box[1] : box[3], box[0] : box[2]])
 
 
 class PlaneTally:
@@ -135,10 +136,10 @@ class ProvenanceTally:
 
     def add(self, sample: Sample, prediction: Prediction) -> None:
         """One image; its maps are not kept."""
-        maps, defects = prediction.maps, sample.defects
-        if self.rules.roi is not None:
-            maps = maps * self.rules.roi
-            defects = tuple(d for d in (inside_roi(d, self.rules.roi) for d in defects) if d)
+        maps, defects, roi = prediction.maps, sample.defects, self.rules.roi
+        if roi is not None:
+            maps = maps * roi
+            defects = tuple(d for d in (inside_roi(d, roi) for d in defects) if d)
         group = group_of(sample.groups, sample.id)
         rejected = bool(self.rules.reject(prediction))
         self._record(sample, prediction, rejected, group)
@@ -164,9 +165,9 @@ class ProvenanceTally:
     def _add_planes(
         self, sample: Sample, maps: np.ndarray, defects: tuple[Defect, ...], plane: Plane, group: str, rejected: bool
     ) -> None:
+        self.boxes_only += sum(d.mask is None for d in defects)
         weights = resample_weights(group, self.rules.resamples, self.rules.seed)
         self.any.add(sample, plane, group, weights)
-        self.boxes_only += sum(d.mask is None for d in sample.defects)
         for kind, touched in zip(plane.outcomes.kinds, plane.outcomes.touched, strict=True):
             self.defects[kind] += 1
             self.found[kind] += bool(touched)
@@ -190,10 +191,13 @@ class ProvenanceTally:
         badness = (false_reject_badness if sample.healthy else escape_badness)(rejected, float(score), sample.id)
         if not worst.wants(badness):
             return
+        image = sample.image()
+        if image.shape[:2] != strongest.shape:
+            raise DataError(f"{sample.id}: the image is {image.shape[:2]}, its maps {strongest.shape}; make them equal")
         largest = max(defects, key=lambda d: d.area_px, default=None)
         focus = largest.box if largest else _brightest(strongest)
         truth = union_mask(defects, strongest.shape)
-        detail, overview = draw_case(sample.image(), truth, regions.labels > 0, focus)
+        detail, overview = draw_case(image, truth, regions.labels > 0, focus)
         kinds = tuple(sorted({d.kind for d in sample.defects})) or (() if sample.healthy else (sample.label,))
         area = largest.area_px if largest else None
         worst.add(Case(badness, sample.id, float(score), rejected, kinds, area, detail, overview))

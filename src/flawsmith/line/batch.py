@@ -64,7 +64,8 @@ def inspect_images(
     resume: go on where a run was stopped: an image is done when its file, its bytes, the recipe, the decision and the
             engine are those of an earlier line; that line is yielded again
 
-    Raises `ConfigError` when `out` holds verdicts and `resume` is not set, `EnvironmentFault` when it cannot be written.
+    Raises `ConfigError` when `out` holds verdicts and `resume` is not set, `EnvironmentFault` when it cannot be
+    written.
     """
     journal = out / VERDICTS
     if journal.exists() and not resume:
@@ -82,7 +83,7 @@ def inspect_images(
 
 def _inspect(inspector: Inspector, item: Item, data: bytes | OSError, lines: Any, overlays: Path | None) -> dict:
     if isinstance(data, bytes):
-        inspection = inspector.inspect(data)
+        inspection = inspector.inspect(data, item.path.name)
     else:
         inspection = Inspection(Verdict("REVIEW", (f"the file cannot be read: {data.strerror}",)), 0.0)
     row = _row(inspector, item, data, inspection)

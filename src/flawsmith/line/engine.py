@@ -106,7 +106,9 @@ class OnnxRuntime:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.enable_mem_pattern = False  # planned blocks come on top of the arena: the same speed, a third more memory
+        options.enable_mem_pattern = (
+            False  # planned blocks come on top of the arena: the same speed, a third more memory
+        )
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(files[ONNX_FILE], options, providers=["CPUExecutionProvider"])
         self._shrinking = onnxruntime.RunOptions()
@@ -120,7 +122,7 @@ class OnnxRuntime:
         # What the arena holds for another size does not fit this one: give it back.
         options = None if tiles.shape == self._shape else self._shrinking
         self._shape = tiles.shape
-        return self._session.run(None, {self._name: tiles}, options)[0]
+        return np.asarray(self._session.run(None, {self._name: tiles}, options)[0])
 
 
 class OpenVino:

@@ -71,13 +71,16 @@ class Inspector:
         self.roi = self.recipe.roi if roi is None else roi
         self._run, self._spec = load_engine(self.recipe, self.engine, threads)
 
-    def inspect(self, source: bytes | Path | str | np.ndarray) -> Inspection:
-        """Judge an encoded image, a file, or pixels (H, W) or (H, W, 3) RGB of uint8 or uint16. Raises nothing."""
+    def inspect(self, source: bytes | Path | str | np.ndarray, name: str = "") -> Inspection:
+        """Judge an encoded image, a file, or pixels (H, W) or (H, W, 3) RGB of uint8 or uint16. Raises nothing.
+
+        name: how to call the image in reasons, where it is bytes
+        """
         begin = time.perf_counter()
         image: np.ndarray | None = None
         prediction: Prediction | None = None
         try:
-            image = _pixels(source)
+            image = _pixels(source, name)
             prediction = predict_image(self._run, image, self._spec, self.roi)
             verdict = decide(prediction, self.recipe.decision)
         except FlawsmithError as error:
@@ -87,7 +90,7 @@ class Inspector:
         return Inspection(verdict, 1000 * (time.perf_counter() - begin), image, prediction)
 
 
-def _pixels(source: bytes | Path | str | np.ndarray) -> np.ndarray:
+def _pixels(source: bytes | Path | str | np.ndarray, name: str) -> np.ndarray:
     """Decode, or check an array that is already pixels."""
     if isinstance(source, np.ndarray):
         flat_or_rgb = source.ndim == 2 or (source.ndim == 3 and source.shape[2] == 3)
@@ -97,7 +100,7 @@ def _pixels(source: bytes | Path | str | np.ndarray) -> np.ndarray:
             )
         return source
     if isinstance(source, bytes):
-        return decode(source)
+        return decode(source, name)
     if isinstance(source, Path | str):
         return decode(Path(source))
     raise DataError(f"a {type(source).__name__} is no image; wanted bytes, a path or an array")

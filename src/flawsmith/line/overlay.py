@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from flawsmith.core.geometry import outline
+from flawsmith.core.geometry import Box, box_iou, outline
 from flawsmith.core.image import to_uint8
 from flawsmith.core.prediction import Status
 from flawsmith.line.inspector import Inspection
@@ -16,6 +16,8 @@ _STATUS: dict[Status, tuple[str, tuple[int, int, int], tuple[int, int, int]]] = 
     "REVIEW": ("question", (240, 228, 66), (0, 0, 0)),
 }
 _KIND_COLOURS = ((230, 159, 0), (86, 180, 233), (204, 121, 167), (0, 114, 178), (240, 228, 66), (213, 94, 0))
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+_LABELLED = 20
 _MIN_WIDTH = 480
 _PANEL = (_MIN_WIDTH // 2, _MIN_WIDTH)  # grey stand-in where no image could be read
 
@@ -50,7 +52,7 @@ def _outlined(pixels: np.ndarray, inspection: Inspection, kinds: tuple[str, ...]
     thickness = max(2, pixels.shape[1] // 500)
     height, width = pixels.shape[:2]
     for defect in inspection.defects:
-        x0, y0, x1, y1 = (scale * v for v in defect.box)
+        x0, y0, x1, y1 = _scaled(defect.box, scale)
         pad = 2 * thickness
         window = (slice(max(y0 - pad, 0), min(y1 + pad, height)), slice(max(x0 - pad, 0), min(x1 + pad, width)))
         mask = np.zeros((window[0].stop - window[0].start, window[1].stop - window[1].start), bool)
@@ -66,16 +68,33 @@ def _outlined(pixels: np.ndarray, inspection: Inspection, kinds: tuple[str, ...]
 
 
 def _label_defects(canvas: Image.Image, inspection: Inspection, kinds: tuple[str, ...], scale: int) -> None:
+    """Kind and score beside each of the first defects, where that hides no other."""
     size = max(13, canvas.width // 60)
     font, draw = ImageFont.load_default(size), ImageDraw.Draw(canvas)
-    for defect in inspection.defects[:20]:
+    boxes = [_scaled(defect.box, scale) for defect in inspection.defects]
+    taken = list(boxes)
+    for defect, box in zip(inspection.defects[:_LABELLED], boxes, strict=False):
         text = f"{defect.kind} {defect.score:.2f}"
-        x0, y0, _, y1 = (scale * v for v in defect.box)
-        width = draw.textlength(text, font) + 6
-        above = y0 - size - 12
-        at = (max(min(x0, canvas.width - width), 0), above if above >= 0 else min(y1 + 8, canvas.height - size - 4))
-        draw.rectangle((at[0], at[1], at[0] + width, at[1] + size + 4), fill=(0, 0, 0))
-        draw.text((at[0] + 3, at[1] + 1), text, font=font, fill=kind_colour(defect.kind, kinds))
+        wide, high = round(draw.textlength(text, font)) + 6, size + 4
+        x, y = _free_place(box, (wide, high), canvas.size, taken)
+        taken.append((x, y, x + wide, y + high))
+        draw.rectangle((x, y, x + wide, y + high), fill=(0, 0, 0))
+        draw.text((x + 3, y + 1), text, font=font, fill=kind_colour(defect.kind, kinds))
+
+
+def _scaled(box: Box, scale: int) -> Box:
+    x0, y0, x1, y1 = box
+    return scale * x0, scale * y0, scale * x1, scale * y1
+
+
+def _free_place(box: Box, size: tuple[int, int], canvas: tuple[int, int], taken: list[Box]) -> tuple[int, int]:
+    """Top left corner of a label: above, below, right or left of a box, the first place that covers nothing."""
+    (x0, y0, x1, y1), (wide, high), gap = box, size, 8
+    places = [(x0, y0 - high - gap), (x0, y1 + gap), (x1 + gap, y0), (x0 - wide - gap, y0)]
+    places += [(x0, y0 - n * (high + 2) - gap) for n in (2, 3, 4)]
+    clamped = [(max(min(x, canvas[0] - wide), 0), max(min(y, canvas[1] - high), 0)) for x, y in places]
+    free = [p for p in clamped if not any(box_iou((*p, p[0] + wide, p[1] + high), other) for other in taken)]
+    return (free or clamped)[0]
 
 
 def _strip(inspection: Inspection, width: int) -> Image.Image:
@@ -87,9 +106,10 @@ def _strip(inspection: Inspection, width: int) -> Image.Image:
     font = ImageFont.load_default(round(height * 0.62))
     draw.text((height * 1.05, height / 2), inspection.status, font=font, fill=front, anchor="lm")
     left = height * 1.25 + draw.textlength(inspection.status, font)
-    small = ImageFont.load_default(max(12, height // 5))
+    size = max(12, height // 5)
+    small = ImageFont.load_default(size)
     lines = _wrapped(draw, _why(inspection), small, width - left - 10)
-    spacing = small.size * 1.2
+    spacing = size * 1.2
     top = (height - spacing * (len(lines) - 1)) / 2
     for index, line in enumerate(lines):
         draw.text((left, top + index * spacing), line, font=small, fill=front, anchor="lm")
@@ -99,7 +119,7 @@ def _strip(inspection: Inspection, width: int) -> Image.Image:
 def _why(inspection: Inspection) -> str:
     if inspection.status == "OK":
         return "" if inspection.score is None else f"score {inspection.score:.3f}"
-    return "; ".join(inspection.reasons)
+    return "; ".join(inspection.reasons).replace("≥", ">=")  # the built-in font has no such sign
 
 
 def _draw_shape(draw: ImageDraw.ImageDraw, shape: str, height: int, back: tuple, front: tuple) -> None:
@@ -120,7 +140,7 @@ def _draw_shape(draw: ImageDraw.ImageDraw, shape: str, height: int, back: tuple,
         draw.text((height / 2, height * 0.62), "?", font=font, fill=back, anchor="mm")
 
 
-def _wrapped(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
+def _wrapped(draw: ImageDraw.ImageDraw, text: str, font: Font, width: float) -> list[str]:
     """At most three lines; what does not fit ends in an ellipsis."""
     lines, words = [""], text.split()
     for word in words:
@@ -134,7 +154,7 @@ def _wrapped(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont,
     return [_shortened(draw, line, font, width) for line in lines]
 
 
-def _shortened(draw: ImageDraw.ImageDraw, line: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def _shortened(draw: ImageDraw.ImageDraw, line: str, font: Font, width: float) -> str:
     if draw.textlength(line, font) <= width:
         return line
     while line and draw.textlength(line + "…", font) > width:

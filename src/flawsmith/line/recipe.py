@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 from flawsmith.core.config import Settings, validate
 from flawsmith.core.errors import ConfigError, DataError, EnvironmentFault, GateError
 from flawsmith.core.files import read_json, sha256_of
-from flawsmith.core.image import decode
+from flawsmith.core.image import decode, to_channels
 from flawsmith.core.spec import ModelSpec
 from flawsmith.decide.rules import Decision, check_kinds, load_decision
 from flawsmith.line.engine import ENGINES, Engine, Precision, engine_kind, engine_spec, open_engine
@@ -156,12 +156,12 @@ def _verified(folder: Path, name: str, files: dict[str, Any]) -> bytes:
     return data
 
 
-def read_roi(data: bytes, name: str) -> np.ndarray:
-    """A region of interest from a PNG: bool (H, W), true where the image is inspected. Raises `DataError`."""
-    pixels = decode(data, name)
-    inside = (pixels if pixels.ndim == 2 else pixels.max(axis=2)) > 0
+def read_roi(source: bytes | Path, name: str = "") -> np.ndarray:
+    """A region of interest from a mask image: bool (H, W), true where it is bright. Raises `DataError` when empty."""
+    pixels = to_channels(decode(source, name), 1)
+    inside = pixels > np.iinfo(pixels.dtype).max // 2
     if not inside.any():
-        raise DataError(f"{name}: the region of interest is empty; paint what is to be inspected white")
+        raise DataError(f"{name or source}: the region of interest is empty; paint what is to be inspected white")
     return inside
 
 

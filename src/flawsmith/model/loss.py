@@ -13,12 +13,18 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
-    """1 − soft Dice over the batch, averaged over kinds (Milletari et al. 2016, arXiv:1606.04797), scalar in [0, 1]."""
+    """1 − soft Dice over the batch, averaged over the kinds that occur in it (Milletari et al. 2016), in [0, 1].
+
+    A kind that does not occur has nothing to overlap with: its Dice would be near 0 for the faintest score anywhere and
+    drown the others, so it is left to cross-entropy (arXiv:1606.04797 has one kind, where the question does not arise).
+    """
     scores = logits.sigmoid()
     axes = (0, 2, 3)
     overlap = (scores * target).sum(axes)
     total = (scores * scores).sum(axes) + (target * target).sum(axes)
-    return 1 - ((2 * overlap + smooth) / (total + smooth)).mean()
+    present = (target.sum(axes) > 0).to(logits.dtype)
+    loss = 1 - (2 * overlap + smooth) / (total + smooth)
+    return (loss * present).sum() / present.sum().clamp(min=1)
 
 
 def adaptive(logits: Tensor, target: Tensor, switch: float = 0.3) -> Tensor:

@@ -41,6 +41,7 @@ class TrainSettings(Settings):
     warmup: int = Field(default=40, ge=0)
     average: float = Field(default=0.98, ge=0, lt=1)  # decay of the exponential moving average of the weights
     validate_every: int = Field(default=60, ge=1)
+    validate_images: int = Field(default=64, ge=1)  # at most, evenly drawn from the validation split
     patience: int = Field(default=6, ge=1)  # validations without a better one before stopping
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: int = Field(default=0, ge=0)

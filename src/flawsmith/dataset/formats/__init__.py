@@ -26,6 +26,7 @@ FORMATS: dict[str, Format] = {
         mvtec.read,
         mvtec.write,
         loses="for programs that do not read its flawsmith.json: instances, further kinds of an image, the split val",
+        own_notes=True,
     ),
     "kolektor": Format("one mask per image, views of one commutator as group", kolektor.recognise, kolektor.read),
     "magnetic-tile": Format("one mask per image, exposure runs as group", magnetic_tile.recognise, magnetic_tile.read),
@@ -37,8 +38,11 @@ FORMATS: dict[str, Format] = {
         voc_mask.read,
         voc_mask.write,
         loses="where defects overlap, the larger one's pixels",
+        own_notes=True,
     ),
-    "coco": Format("masks or boxes per defect, overlaps, splits", coco.recognise, coco.read, coco.write),
+    "coco": Format(
+        "masks or boxes per defect, overlaps, splits", coco.recognise, coco.read, coco.write, own_notes=True
+    ),
     "yolo": Format(
         "polygons or boxes per defect, splits",
         yolo.recognise,

@@ -68,6 +68,7 @@ class Format:
     read:       the samples, one at a time; pixels stay on disk
     write:      samples out; returns each id's image path inside the target
     loses:      what `write` cannot keep, in one line; empty: nothing but groups, seed and provenance
+    own_notes:  `write` adds notes of ours that other programs do not read
     yields_to:  formats whose fit makes this one's meaningless, because it is more general
     """
 
@@ -76,4 +77,5 @@ class Format:
     read: Callable[[Path, ReadOptions], Iterator[Sample]]
     write: Callable[[Iterable[Sample], Target], dict[str, str]] | None = None
     loses: str = ""
+    own_notes: bool = False
     yields_to: tuple[str, ...] = ()

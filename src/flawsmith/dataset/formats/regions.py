@@ -131,8 +131,8 @@ def polygon_mask(polygons: Sequence[Sequence[float]], shape: Shape, where: str) 
         points = _points(polygon, shape, where)
         filled = np.zeros(shape, bool)
         if len(points) >= 3:
-            runs = coco_mask.frPyObjects([points.ravel().tolist()], *shape)
-            filled = coco_mask.decode(coco_mask.merge(runs)).astype(bool)
+            runs = coco_mask.merge(coco_mask.frPyObjects([points.ravel().tolist()], *shape))
+            filled = rle_mask({"size": list(shape), "counts": _text(runs["counts"])}, shape, where)
         mask |= filled if filled.any() else line_mask(points, shape, closed=True)
     return mask
 
@@ -200,4 +200,8 @@ def _unpack(text: str, where: str) -> list[int]:
 def pack_rle(mask: np.ndarray) -> dict[str, Any]:
     """COCO's compressed run lengths of a bool mask (H, W), ready for JSON."""
     counts = coco_mask.encode(np.asfortranarray(mask, np.uint8))["counts"]
-    return {"size": list(mask.shape), "counts": counts if isinstance(counts, str) else counts.decode("ascii")}
+    return {"size": list(mask.shape), "counts": _text(counts)}
+
+
+def _text(counts: str | bytes) -> str:
+    return counts if isinstance(counts, str) else counts.decode("ascii")

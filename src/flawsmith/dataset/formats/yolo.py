@@ -73,7 +73,7 @@ def _names(src: Path) -> list[str]:
         except yaml.YAMLError as error:
             raise DataError(f"{path} cannot be read as YAML: {error}") from None
         names = values.get("names") if isinstance(values, dict) else None
-        if names:
+        if names is not None:
             return _listed(names, path)
     for path in (src / "classes.txt", src / "labels" / "classes.txt"):
         if path.is_file():

@@ -53,6 +53,14 @@ def test_profile_is_what_each_level_gives_alone(plane, max_count):
     assert np.all(np.diff(profile) <= 0)
 
 
+@settings(max_examples=60)
+@given(maps, st.lists(st.integers(1, 40), min_size=1, max_size=3, unique=True).map(sorted))
+def test_profile_for_given_areas_is_right_about_these(plane, min_areas):
+    exact, rough = area_profile(plane, LEVELS), area_profile(plane, LEVELS, min_areas=min_areas)
+    for area in min_areas:
+        assert np.array_equal(exact >= area, rough >= area)
+
+
 def test_profile_computes_each_distinct_stretch_once(monkeypatch):
     from flawsmith.decide import regions
 
