@@ -53,14 +53,16 @@ def jobs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def fold_of(dataset: Any, seed: int) -> list[str]:
-    """Split name of each image: parts are dealt out label by label, so that every fold has its share of each."""
+    """Split name of each image: groups are dealt out label by label, so that every fold has its share of each."""
+    from flawsmith.dataset.grouping import group_rows
+
     labels = np.array(dataset.column("label"))
     healthy = np.array(dataset.column("healthy"))
-    parts = np.array([p or i for p, i in zip(dataset.column("part"), dataset.column("id"), strict=True)])
+    parts = group_rows(dataset, "auto").numbers
     rarest = sorted(set(labels), key=lambda name: (labels[~healthy] == name).sum() or np.inf)
     split = dict.fromkeys(parts.tolist(), "")
     for label in rarest:
-        mine = np.array(sorted({p for p in parts[labels == label] if not split[p]}))
+        mine = np.array(sorted({int(p) for p in parts[labels == label] if not split[p]}))
         np.random.default_rng(0).shuffle(mine)
         folds = np.array_split(mine, 3)
         rest = np.concatenate([folds[(seed + 1) % 3], folds[(seed + 2) % 3]]) if len(mine) else mine
@@ -68,7 +70,7 @@ def fold_of(dataset: Any, seed: int) -> list[str]:
         split |= dict.fromkeys(folds[seed % 3].tolist(), "test")
         split |= dict.fromkeys(rest[:held].tolist(), "val")
         split |= dict.fromkeys(rest[held:].tolist(), "train")
-    return [split[p] for p in parts]
+    return [split[p] for p in parts.tolist()]
 
 
 def prepare(data: Path, work: Path, name: str) -> Any:

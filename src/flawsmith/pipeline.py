@@ -11,7 +11,7 @@ from flawsmith.core import ConfigError, Prediction, Sample
 from flawsmith.core.files import staged_folder, write_atomic
 from flawsmith.dataset import Dataset
 from flawsmith.dataset.few import with_labelled
-from flawsmith.decide.calibrate import calibrate
+from flawsmith.decide.calibrate import calibrate, check_enough
 from flawsmith.decide.report import CalibrationReport
 from flawsmith.decide.request import CalibrationRequest
 from flawsmith.decide.rules import Decision, check_kinds, decide
@@ -114,6 +114,7 @@ def calibrate_model(
 ) -> CalibrationReport:
     """Choose thresholds and areas on the request's split. Raises `GateError` where the target cannot be demonstrated."""
     part = dataset.split(request.split)
+    check_enough(part, request)
     request = request.model_copy(update={"dataset": dataset.info.name, "dataset_hash": dataset.info.content_hash})
     return calibrate(watch(score(model, part, roi)), model.spec.kinds, request)
 

@@ -30,7 +30,14 @@ def test_counts_and_bounds():
     assert (out.review_defective.k, out.review_healthy.k) == (1, 1)
     assert out.escape_at_most == upper_bound(1, 22, 0.95)
     assert result.checks == ()
-    json.dumps(result.to_json(), allow_nan=False)
+    assert json.loads(json.dumps(result.to_json(), allow_nan=False))["outcome"]["escaped"] == ["unseen"]
+    assert ("escapes", "1 of 22 (4.55 %)", "95 % interval 0.115–22.8 %, bound 19.8 %") in result.rows()
+
+
+def test_without_healthy_parts_nothing_is_known_of_false_rejects():
+    result = assess([part("a", 0.9, split="test")], RULES)
+    assert ("false rejects", "0 of 0", "nothing is known") in result.rows()
+    assert result.to_json()["outcome"]["false_reject_at_most"] is None
 
 
 def test_images_of_a_part_share_a_verdict():

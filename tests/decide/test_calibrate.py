@@ -113,6 +113,13 @@ def test_costs_choose_the_minimum_area():
     assert any("nothing is demonstrated" in note for note in report.notes)
 
 
+def test_the_table_of_costs_names_what_needs_no_model():
+    costs = CostMatrix(escape=100, false_reject=2, review=0.5, prevalence=0.02)
+    rows = calibrate(easy(20, 20), KINDS, CalibrationRequest(costs=costs)).rows()
+    assert ("without a model", "", "passing all costs 2, rejecting all 1.96, reviewing all 0.5") in rows
+    assert next(row[:2] for row in rows if row[0] == "cost per part") == ("cost per part", "0")
+
+
 def test_prevalence_is_that_of_production():
     """Overlapping scores: where defects are rare, the same costs pass more of them."""
     rng = np.random.default_rng(1)
@@ -153,6 +160,20 @@ def test_several_images_are_one_part():
     images = calibrate(pairs, KINDS, CalibrationRequest(max_escape=0.3, max_false_reject=0.2, unit="image"))
     assert (images.outcome.escapes.n, images.outcome.false_rejects.n) == (10, 170)
     assert any("n is overstated, count by part" in note for note in images.notes)
+
+
+def test_images_that_name_no_part_count_alone():
+    named = [part(f"a{i}", 0.9, groups={"part": "a"}) for i in range(3)]
+    report = calibrate([*named, part("a", 0.9), *easy(2, 4)], KINDS, CalibrationRequest(max_false_reject=0.6))
+    assert (report.outcome.escapes.n, report.outcome.false_rejects.n) == (4, 4)
+    assert any("7 images name no part and count as one each" in note for note in report.notes)
+
+
+def test_a_session_that_is_shared_is_told():
+    alone = calibrate(easy(3, 4), KINDS, CalibrationRequest(max_false_reject=0.6))
+    assert any("no image names its part: each image counts as one part" in note for note in alone.notes)
+    shared = calibrate(easy(3, 4, groups={"session": "s1"}), KINDS, CalibrationRequest(max_false_reject=0.6))
+    assert any("count by session" in note for note in shared.notes)
 
 
 def test_synthetic_parts_are_left_out_unless_asked_for():
@@ -356,8 +377,8 @@ def test_the_report_prints_and_serialises(tmp_path):
     rows = {row[0]: row[1:] for row in report.rows()}
     assert all(len(row) == len(COLUMNS) for row in report.rows())
     assert rows["escapes"][0] == "1 of 300 (0.333 %)"
-    assert rows["to show escapes ≤ 1 %"] == ("299 defective parts", "473 with 1 escapes")
-    assert rows["to show escapes ≤ 0.1 %"] == ("2995 defective parts", "4742 with 1 escapes")
+    assert rows["to show escapes ≤ 1 %"] == ("299 defective parts", "473 with k = 1")
+    assert rows["to show escapes ≤ 0.1 %"] == ("2995 defective parts", "4742 with k = 1")
     save_decision(tmp_path / "decision.json", report.decision)
     loaded = load_decision(tmp_path / "decision.json")
     assert loaded == report.decision

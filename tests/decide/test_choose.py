@@ -121,7 +121,7 @@ def test_no_band_where_none_is_needed():
 @given(part_areas())
 def test_counts_are_counts(parts):
     areas = np.array([0, 1, 3, 6])
-    table = count_at_least(parts.reject, areas)
+    table = count_at_least(parts.reject_sorted, areas)
     for (i, area), t in product(enumerate(areas), range(T)):
         assert table[i, t] == sum(value >= max(area, 1) for value in parts.reject[:, t])
 

@@ -82,6 +82,13 @@ def test_a_wide_weak_region_with_a_small_strong_core_is_review():
     assert verdict.reasons == ("scratch: 40 px region, score 0.90 ≥ 0.30 (review), at (30,10)-(34,20)",)
 
 
+@pytest.mark.parametrize(
+    ("level", "text"), [(0.6, "≥ 0.60"), (0.9995, "≥ 0.9995"), (1e-05, "≥ 0.00001"), (1.0, "≥ 1.00")]
+)
+def test_the_threshold_is_printed_with_all_its_digits(level, text):
+    assert text in decide(predict(blob(1.0)), one(threshold=level)).reasons[0]
+
+
 def test_each_kind_has_its_own_rule():
     decision = Decision(
         default=RegionRule(threshold=0.5),
@@ -195,7 +202,7 @@ def laxer(draw, rule: RegionRule) -> RegionRule:
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(planes, st.data())
 def test_a_laxer_rule_never_judges_harder(plane, data):
     rule = data.draw(rules())

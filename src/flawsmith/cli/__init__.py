@@ -3,11 +3,23 @@
 import sys
 
 import typer
+from typer.core import TyperGroup
 
 from flawsmith import __version__
 from flawsmith.cli import dataset, demo, deploy, doctor, evaluate, run, train
 
+PATH = ("demo", "dataset", "train", "evaluate", "calibrate", "export", "inspect", "doctor")
+
+
+class InPathOrder(TyperGroup):
+    """Lists the verbs in the order of the path."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:
+        return sorted(super().list_commands(ctx), key=PATH.index)
+
+
 app = typer.Typer(
+    cls=InPathOrder,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

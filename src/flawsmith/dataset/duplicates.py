@@ -7,19 +7,25 @@ therefore counts only when the fine structure of both pictures agrees as well.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from typing import Any
 
 import cv2
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from flawsmith.core.image import to_channels, to_uint8
+from flawsmith.core.errors import DataError
+from flawsmith.core.image import decode, to_channels, to_uint8
+from flawsmith.dataset.manifest import Dataset
+from flawsmith.dataset.threads import in_threads
 
+pc: Any = pyarrow.compute  # its annotations refuse plain values
+Progress = Callable[[Sequence[int]], Iterable[int]]
 NEAR_BITS = 4
 # Same picture, another exposure or compression: 0.9 and more. At 0.8 different castings of one mould begin to agree.
 NEAR_CORRELATION = 0.9
@@ -116,6 +122,34 @@ def _near_in_buckets(values: np.ndarray, mask: np.uint64, bits: int, bucket: int
     return np.minimum(i, j), np.maximum(i, j), 1 + int((np.diff(np.sort(keys[at])) > 0).sum()) if at.size else 0
 
 
+def candidates(table: pa.Table, bits: int = NEAR_BITS) -> Pairs:
+    """Near pairs of a manifest's hashes, told apart by split; pairs of files with the same content are left out."""
+    rows = np.flatnonzero(table["dhash"].is_valid().to_numpy())
+    hashes = table["dhash"].drop_null().to_numpy().astype(np.uint64)
+    near = near_pairs(hashes, codes(pc.fill_null(table["split"], ""))[rows], bits)
+    pairs, content = rows[near.rows], codes(table["sha256"])
+    return Pairs(pairs[content[pairs[:, 0]] != content[pairs[:, 1]]], near.cut)
+
+
+def look_alikes(dataset: Dataset, bits: int = NEAR_BITS, progress: Progress = iter) -> np.ndarray:
+    """(P, 2) rows of images that show the same, by hash and confirmed on pixels; only the candidates are read.
+
+    An image that cannot be read is taken for what its hash says: a leak is worse than a group too many.
+    """
+    pairs = candidates(dataset.table, bits).rows
+    rows = np.unique(pairs)
+    read = in_threads(lambda row: _structure_of(dataset, int(row)), rows)
+    structures = {int(row): structure for row, structure in zip(progress(rows), read, strict=True)}
+    return pairs[correlations(structures, pairs) >= NEAR_CORRELATION]
+
+
+def _structure_of(dataset: Dataset, row: int) -> np.ndarray | None:
+    try:
+        return fine_structure(decode(dataset.root / dataset.table["file_name"][row].as_py()))
+    except DataError:
+        return None
+
+
 def fine_structure(image: np.ndarray) -> np.ndarray:
     """int8 (2304,): what remains of a 48x48 thumbnail without its light and shade; zeros for a blank image."""
     grey = to_channels(to_uint8(image), 1)
@@ -125,11 +159,14 @@ def fine_structure(image: np.ndarray) -> np.ndarray:
     return (small * (127 / max(float(np.abs(small).max()), 1e-3))).round().astype(np.int8).ravel()
 
 
-def correlations(structures: Sequence[np.ndarray], pairs: np.ndarray) -> np.ndarray:
-    """float (P,) in [-1, 1] for (P, 2) indices into `structures`; 0 where one of the two is blank."""
-    result = np.zeros(len(pairs))
-    for index, (i, j) in enumerate(pairs):
-        a, b = structures[i].astype(np.float32), structures[j].astype(np.float32)
+def correlations(structures: Mapping[int, np.ndarray | None], pairs: np.ndarray) -> np.ndarray:
+    """float (P,) in [-1, 1] for (P, 2) rows; 0 where one of the two is blank, 1 where one could not be read."""
+    result = np.ones(len(pairs))
+    for index, (i, j) in enumerate(pairs.tolist()):
+        a, b = structures.get(i), structures.get(j)
+        if a is None or b is None:
+            continue
+        a, b = a.astype(np.float32), b.astype(np.float32)
         norm = math.sqrt(float(a @ a) * float(b @ b))
         result[index] = float(a @ b) / norm if norm else 0.0
     return result

@@ -14,7 +14,7 @@ from typing import Any, Literal, overload
 import cv2
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 import pyarrow.parquet as pq
 from pydantic import Field
 
@@ -24,6 +24,7 @@ from flawsmith.core.errors import DataError
 from flawsmith.core.files import read_json, write_atomic, write_json
 from flawsmith.core.sample import Sample
 
+pc: Any = pyarrow.compute  # its annotations refuse plain values and Any-typed arrays
 MANIFEST = "manifest.parquet"
 INFO = "dataset.json"
 METADATA = "metadata.parquet"
@@ -134,7 +135,7 @@ class Dataset(Sequence[Sample]):
 
     def take(self, rows: Sequence[int] | np.ndarray) -> "Dataset":
         """The given rows, in the given order."""
-        return Dataset(self.root, self.info, self.table.take(pa.array(np.asarray(rows, np.int64))))
+        return Dataset(self.root, self.info, pc.take(self.table, pa.array(np.asarray(rows, np.int64))))
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -207,14 +208,20 @@ def write_manifest(root: Path, info: DatasetInfo, table: pa.Table) -> DatasetInf
     table = table.cast(SCHEMA)
     info = info.model_copy(update={"images": table.num_rows, "content_hash": content_hash(table)})
     write_json(root / INFO, info.model_dump(mode="json"))
+    replace_manifest(root, table)
+    return info
+
+
+def replace_manifest(root: Path, table: pa.Table) -> None:
+    """Write the rows anew where only what the content hash leaves out has changed, as the split."""
+    table = table.cast(SCHEMA)
     write_atomic(root / METADATA, _parquet(_metadata(table)))
     write_atomic(root / MANIFEST, _parquet(table))
-    return info
 
 
 def _metadata(table: pa.Table) -> pa.Table:
     """The columns that need no further reading, and the mask files: `mask_file_names` opens as a list of images."""
-    masks = table["masks"].combine_chunks()
+    masks: Any = table["masks"].combine_chunks()
     names = pc.struct_field(masks.values, "file_name")
     names = pa.ListArray.from_arrays(masks.offsets, names, mask=masks.is_null())
     return table.select(["file_name", "id", "label", "healthy", "split"]).append_column("mask_file_names", names)
@@ -251,7 +258,9 @@ def _feed(digest: Any, array: Any) -> None:
     elif pa.types.is_string(array.type):
         filled = pc.fill_null(array, "")
         digest.update(pc.binary_length(filled).to_numpy(zero_copy_only=False).tobytes())
-        digest.update("".join(filled.to_pylist()).encode())
+        _, offsets, text = filled.buffers()
+        ends = np.frombuffer(offsets, np.int32)[filled.offset : filled.offset + len(filled) + 1]
+        digest.update(memoryview(text or b"")[int(ends[0]) : int(ends[-1])])
     else:
         digest.update(
             pc.fill_null(array, 0 if not pa.types.is_boolean(array.type) else False)

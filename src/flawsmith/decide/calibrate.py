@@ -125,9 +125,9 @@ def _limits(evidence: _Evidence, request: CalibrationRequest) -> Limits:
     failures = []
     for name, target in request.targets:
         show, parts, areas = (
-            (show_escape, evidence.defective, evidence.defective.review)
+            (show_escape, evidence.defective, evidence.defective.review_sorted)
             if name == "escape"
-            else (show_false_reject, evidence.healthy, evidence.healthy.reject)
+            else (show_false_reject, evidence.healthy, evidence.healthy.reject_sorted)
         )
         hits = count_at_least(areas, evidence.areas)
         shown[name] = show(hits, len(parts), target, request.confidence)

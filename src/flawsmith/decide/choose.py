@@ -53,11 +53,10 @@ class Limits:
     false_reject: np.ndarray | None = None
 
 
-def count_at_least(areas: np.ndarray, min_areas: np.ndarray) -> np.ndarray:
-    """How many of n parts reach each minimum area at each threshold: (n, T), (A,) to int64 (A, T)."""
-    ordered = np.sort(areas, axis=0)
-    below = [np.searchsorted(column, np.maximum(min_areas, 1), side="left") for column in ordered.T]
-    return len(areas) - np.stack(below, axis=1)
+def count_at_least(ordered: np.ndarray, min_areas: np.ndarray) -> np.ndarray:
+    """How many of n parts reach each minimum area at each threshold: sorted (T, n), (A,) to int64 (A, T)."""
+    below = [np.searchsorted(row, np.maximum(min_areas, 1), side="left") for row in ordered]
+    return ordered.shape[1] - np.stack(below, axis=1)
 
 
 def show_escape(found: np.ndarray, n: int, target: float, confidence: float) -> np.ndarray:
@@ -122,8 +121,8 @@ def _costs(
     The cost splits into a term of the review threshold and one of the reject threshold, so that the best of all
     T x T / 2 bands is found by one running minimum.
     """
-    found, halted = count_at_least(defective.review, min_areas), count_at_least(healthy.review, min_areas)
-    caught, rejected = count_at_least(defective.reject, min_areas), count_at_least(healthy.reject, min_areas)
+    found, halted = (count_at_least(parts.review_sorted, min_areas) for parts in (defective, healthy))
+    caught, rejected = (count_at_least(parts.reject_sorted, min_areas) for parts in (defective, healthy))
     review = weights.escape * (len(defective) - found) + weights.review_defective * found
     review = review + weights.review_healthy * halted
     reject = (weights.false_reject - weights.review_healthy) * rejected - weights.review_defective * caught

@@ -88,7 +88,7 @@ class Need:
     with_k: int
 
     def row(self) -> Row:
-        seen = f"{self.with_k} with {self.k} {PLURAL[self.rate]}" if self.k else ""
+        seen = f"{self.with_k} with k = {self.k}" if self.k else ""
         needs = f"{self.without_error} {PARTS[self.rate]} parts"
         return f"to show {PLURAL[self.rate]} ≤ {percent(self.target)}", needs, seen
 

@@ -243,7 +243,7 @@ def _explain(kind: str, rule: RegionRule, excess: _Excess, status: Status) -> Ve
 
 def _sentence(defect: Defect, level: float, status: Status) -> str:
     x0, y0, x1, y1 = defect.box
-    digits = min(max(len(repr(level).partition(".")[2]), 2), 6)
+    digits = max(len(f"{level:.6f}".rstrip("0").partition(".")[2]), 2)
     scores = f"score {defect.score:.{digits}f} ≥ {level:.{digits}f}{' (review)' if status == 'REVIEW' else ''}"
     return f"{defect.kind}: {defect.area_px} px region, {scores}, at ({x0},{y0})-({x1},{y1})"
 

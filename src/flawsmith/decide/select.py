@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from flawsmith.core.errors import DataError
-from flawsmith.core.sample import GROUPS, Sample
+from flawsmith.core.sample import Sample
 
 Unit = Literal["part", "lot", "session", "camera", "image"]
 Parts = dict[str, list[int]]
@@ -104,20 +104,18 @@ def _origin_notes(kept: int, given: int, provenance: Literal["real", "synthetic"
 
 
 def _unit_notes(facts: Sequence[Facts], parts: int, unit: Unit) -> list[str]:
+    """What n counts, and whether that overstates it."""
     named = sum(unit in fact.groups for fact in facts)
-    if unit == "image":
-        shared = [
-            key
-            for key in GROUPS[:3]
-            if len({f.groups[key] for f in facts if key in f.groups}) < sum(key in f.groups for f in facts)
-        ]
-        return (
-            [f"images that share a {shared[0]} are not independent; n is overstated, count by {shared[0]}"]
-            if shared
-            else []
-        )
     if named == 0:
-        return [f"no image names its {unit}: each counts as one; where several show the same {unit}, n is overstated"]
+        shared = [key for key in ("part", "session") if _is_shared(key, facts)]
+        if shared:
+            return [f"images that share a {shared[0]} are not independent; n is overstated, count by {shared[0]}"]
+        return [] if unit == "image" else [f"no image names its {unit}: each image counts as one {unit}"]
     if named < len(facts):
         return [f"{len(facts) - named} images name no {unit} and count as one each"]
     return [f"{len(facts)} images of {parts} {unit}s: n counts {unit}s"] if parts < len(facts) else []
+
+
+def _is_shared(key: str, facts: Sequence[Facts]) -> bool:
+    values = [fact.groups[key] for fact in facts if key in fact.groups]
+    return len(set(values)) < len(values)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -46,6 +47,15 @@ class PartAreas:
 
     def __len__(self) -> int:
         return len(self.reject)
+
+    @cached_property
+    def reject_sorted(self) -> np.ndarray:
+        """(T, n): ascending at each threshold, for counting."""
+        return np.sort(self.reject.T, axis=1)
+
+    @cached_property
+    def review_sorted(self) -> np.ndarray:
+        return np.sort(self.review.T, axis=1)
 
 
 def summarise(

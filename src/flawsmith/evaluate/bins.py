@@ -11,16 +11,16 @@ from functools import cache
 import numpy as np
 
 _SHIFT = 13  # of float32's 23 mantissa bits, 10 are kept
-_FLOOR = np.float32(2.0**-32)  # scores nearer to 0 than this share bin 0
 
 
-def _key(value: np.float32) -> int:
-    return int(value.view(np.int32)) >> _SHIFT
+def _key(value: float) -> int:
+    return int(np.float32(value).view(np.int32)) >> _SHIFT
 
 
-_BASE = _key(_FLOOR) - 1
-_HALF = _key(np.float32(0.5)) - _BASE
-BINS = 2 * _HALF + 1
+_LOW = _key(2.0**-64) - 1  # scores nearer to 0 than this share bin 0
+_HIGH = _key(2.0**-24) - 1  # no float32 below 1 is nearer to it
+_HALF = _key(0.5) - _LOW  # the bin of 1/2
+BINS = _HALF + _key(0.5) - _HIGH + 1
 COARSE = 128  # neighbouring bins that share one coarse bin, for resampling
 
 
@@ -30,18 +30,21 @@ def score_bins(scores: np.ndarray) -> np.ndarray:
     np.minimum(scores, nearest, out=nearest)
     index = nearest.view(np.int32)
     index >>= _SHIFT
-    index -= _BASE
+    index -= _LOW
     np.maximum(index, 0, out=index)
-    return np.where(scores > np.float32(0.5), BINS - 1 - index, index)
+    mirrored = np.minimum(BINS - 1 + _HIGH - _LOW - index, BINS - 1)
+    return np.where(scores > np.float32(0.5), mirrored, index)
 
 
 @cache
 def bin_floors() -> np.ndarray:
     """The lowest float32 score of each bin: `score >= bin_floors()[i]` is `score_bins(score) >= i`."""
-    low = ((np.arange(_HALF + 1, dtype=np.int32) + _BASE) << _SHIFT).view(np.float32)
+    low = ((np.arange(_HALF + 1, dtype=np.int32) + _LOW) << _SHIFT).view(np.float32)
     low[0] = 0
-    above = np.nextafter(1 - low[1:], np.float32(1))[::-1]
-    floors = np.concatenate([low, above])
+    edges = ((np.arange(1, BINS - _HALF, dtype=np.int32) + _HIGH) << _SHIFT).view(np.float32)[::-1]
+    # above 1/2 float32 comes in steps of 2^-24: the first step beyond the border
+    high = (np.floor((1 - edges.astype(float)) * 2**24) + 1) / 2**24
+    floors = np.concatenate([low, high.astype(np.float32)])
     floors.flags.writeable = False
     return floors
 

@@ -13,7 +13,7 @@ from flawsmith.evaluate.detection import (
     mean_precision,
 )
 from flawsmith.evaluate.images import ImageFigures, SweepRow, counts_row, image_figures
-from flawsmith.evaluate.intervals import MIN_GROUPS, Estimate, Figure, Rate, Result, mean_estimate
+from flawsmith.evaluate.intervals import Estimate, Figure, Rate, Result, mean_estimate
 from flawsmith.evaluate.pictures import Case
 from flawsmith.evaluate.pixels import PixelFigures
 from flawsmith.evaluate.sizes import HealthyFigures, SizeFigures
@@ -134,8 +134,8 @@ def provenance_figures(provenance: Provenance, tally: ProvenanceTally) -> Proven
             for kind, plane, estimate in zip(tally.kinds, tally.by_kind, kinds, strict=True)
         ),
         means=_means(kinds, masks_known),
-        sizes=tally.sizes.figures(enough_groups(tally)),
-        healthy_images=tally.any.healthy.figures(enough_groups(tally)),
+        sizes=tally.sizes.figures(tally.resamples() > 0),
+        healthy_images=tally.any.healthy.figures(tally.resamples() > 0),
         unknown_kinds=tuple(
             UnknownKind(kind=kind, defects=count, found=Rate.of(tally.found[kind], count))
             for kind, count in sorted(tally.defects.items())
@@ -157,17 +157,12 @@ class _Estimates:
 
     @classmethod
     def of(cls, plane: PlaneTally, tally: ProvenanceTally) -> "_Estimates":
-        rules = tally.rules
+        resamples = tally.resamples()
         return cls(
-            pixels=plane.pixels.estimates(enough_groups(tally)),
-            masks=plane.masks.estimates(rules.resamples, rules.seed),
-            boxes=plane.boxes.estimates(rules.resamples, rules.seed),
+            pixels=plane.pixels.estimates(resamples > 0),
+            masks=plane.masks.estimates(resamples, tally.rules.seed),
+            boxes=plane.boxes.estimates(resamples, tally.rules.seed),
         )
-
-
-def enough_groups(tally: ProvenanceTally) -> bool:
-    """Whether there is enough to resample for an interval."""
-    return len({r.group for r in tally.records}) >= MIN_GROUPS
 
 
 def _kind(kind: str, plane: PlaneTally, estimates: _Estimates, tally: ProvenanceTally) -> KindFigures:
@@ -182,7 +177,7 @@ def _kind(kind: str, plane: PlaneTally, estimates: _Estimates, tally: Provenance
         pixels=plane.pixels.figures(estimates.pixels),
         masks=detection_figures(plane.masks, estimates.masks, not tally.boxes_only),
         boxes=detection_figures(plane.boxes, estimates.boxes),
-        healthy=plane.healthy.figures(enough_groups(tally)),
+        healthy=plane.healthy.figures(tally.resamples() > 0),
     )
 
 

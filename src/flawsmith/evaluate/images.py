@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from flawsmith.evaluate import curves
-from flawsmith.evaluate.intervals import Estimate, Figure, Rate, Result, group_weights
+from flawsmith.evaluate.intervals import Estimate, Figure, Rate, Result, group_weights, worthwhile
 
 SWEEP = tuple(round(0.1 * i, 1) for i in range(1, 10))
 FALSE_REJECT_LIMITS = (0.0, 0.01, 0.05)
@@ -45,7 +45,7 @@ class SweepRow(Result):
 
 
 class RecallAt(Result):
-    """The largest recall that keeps the false rejects within `limit` of the healthy images, and where it is reached."""
+    """The largest recall with false rejects within `limit` of the healthy images, at the highest such threshold."""
 
     limit: float
     threshold: float | None
@@ -152,7 +152,7 @@ def image_figures(
     """All image-level figures of scores (N,), N > 0; `groups` (N,) names what is resampled as one."""
     points = operating_points(scores, defective)
     missing = NO_DEFECTIVE if not defective.any() else NO_HEALTHY if defective.all() else ""
-    estimates = _estimates(scores, defective, *group_weights(groups, resamples, seed))
+    estimates = _estimates(scores, defective, *group_weights(groups, worthwhile(resamples, groups), seed))
     return ImageFigures(
         **{name: estimate.figure(missing) for name, estimate in estimates.items()},
         f1_max_threshold=None if missing else _best_threshold(points),
@@ -203,7 +203,8 @@ def _recall_at(points: np.ndarray, limit: float) -> RecallAt:
         nothing = Rate.of(0, 0, missing)
         return RecallAt(limit=limit, threshold=None, recall=nothing, false_rejects=nothing)
     # the small term keeps 0.05 x 20 from becoming 0 healthy images by rounding
-    point = points[int(np.argmax(points["false_rejects"] <= np.floor(limit * healthy + 1e-9)))]
+    most = points["correct_rejects"][int(np.argmax(points["false_rejects"] <= np.floor(limit * healthy + 1e-9)))]
+    point = points[np.flatnonzero(points["correct_rejects"] == most)[-1]]
     return RecallAt(
         limit=limit,
         threshold=float(point["threshold"]),

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,7 +14,7 @@ from scipy.stats import beta
 LEVEL = 0.95
 GROUP_KEYS = ("part", "session", "lot")  # the first that a sample has is what is resampled; else the image itself
 _MIN_RESAMPLES = 20
-MIN_GROUPS = 5  # resampling fewer says nothing of the spread
+_MIN_GROUPS = 5  # resampling fewer says nothing of the spread
 
 
 class Result(BaseModel):
@@ -65,7 +65,7 @@ class Estimate:
             return Figure(value=None, reason=missing)
         valid = self.resampled[~np.isnan(self.resampled)]
         if len(valid) < _MIN_RESAMPLES:
-            return Figure(value=self.value, reason="no interval: too few independent images or groups to resample")
+            return Figure(value=self.value, reason="no interval: too few independent groups, or resamples")
         if np.ptp(valid) == 0:
             return Figure(value=self.value, reason="no interval: every resample gives this value, certain or not")
         low, high = np.clip(np.quantile(valid, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]), 0, upper)
@@ -119,11 +119,12 @@ def resample_weights(group: str, resamples: int, seed: int) -> np.ndarray:
 
 
 def group_weights(groups: Sequence[str], resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """`resample_weights` of each different group, int64 (groups, resamples), and the row of each member (len(groups),).
-
-    No columns where there are too few different groups for an interval.
-    """
+    """`resample_weights` of each different group, int64 (groups, resamples), and the row of each member (N,)."""
     names, members = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    if len(names) < MIN_GROUPS:
-        return np.zeros((len(names), 0), np.int64), members
-    return np.stack([resample_weights(name, resamples, seed) for name in names.tolist()]), members
+    weights = [resample_weights(name, resamples, seed) for name in names.tolist()]
+    return np.stack(weights) if weights else np.zeros((0, resamples), np.int64), members
+
+
+def worthwhile(resamples: int, groups: Iterable[str]) -> int:
+    """`resamples`, or 0 where there are too few different groups for an interval."""
+    return resamples if len(set(groups)) >= _MIN_GROUPS else 0

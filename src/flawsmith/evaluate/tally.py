@@ -12,7 +12,7 @@ from flawsmith.core.geometry import Box, mask_box
 from flawsmith.core.prediction import Prediction
 from flawsmith.core.sample import Sample
 from flawsmith.evaluate.detection import MatchTally
-from flawsmith.evaluate.intervals import group_of, resample_weights
+from flawsmith.evaluate.intervals import group_of, resample_weights, worthwhile
 from flawsmith.evaluate.pictures import Case, WorstCases, draw_case, escape_badness, false_reject_badness
 from flawsmith.evaluate.pixels import PixelCounts, PixelTally, pixel_counts
 from flawsmith.evaluate.regions import Regions, box_ious, find_regions, mask_ious, mask_overlaps, match
@@ -153,6 +153,10 @@ class ProvenanceTally:
             regions = find_regions(strongest, self.rules.threshold, self.rules.min_area_px)
         self.outside_roi += len(sample.defects) - len(defects)
         self._show(sample, prediction.score, rejected, defects, strongest, regions)
+
+    def resamples(self) -> int:
+        """How many resamples there are behind intervals: none where too few groups were seen."""
+        return worthwhile(self.rules.resamples, (r.group for r in self.records))
 
     def _record(self, sample: Sample, prediction: Prediction, rejected: bool, group: str) -> None:
         kinds = frozenset(d.kind for d in sample.defects) or ({sample.label} if not sample.healthy else set())

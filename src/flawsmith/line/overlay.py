@@ -18,6 +18,8 @@ _STATUS: dict[Status, tuple[str, tuple[int, int, int], tuple[int, int, int]]] = 
 _KIND_COLOURS = ((230, 159, 0), (86, 180, 233), (204, 121, 167), (0, 114, 178), (240, 228, 66), (213, 94, 0))
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _LABELLED = 20
+_GREY = (96, 96, 96)
+_MAX_ENLARGED = 2000  # pixels of height
 _MIN_WIDTH = 480
 _PANEL = (_MIN_WIDTH // 2, _MIN_WIDTH)  # grey stand-in where no image could be read
 
@@ -25,10 +27,12 @@ _PANEL = (_MIN_WIDTH // 2, _MIN_WIDTH)  # grey stand-in where no image could be 
 def draw_overlay(inspection: Inspection, kinds: tuple[str, ...]) -> np.ndarray:
     """RGB uint8 (H', W', 3): the image, at its own size or enlarged to be readable, under a strip with the verdict."""
     image = inspection.image
-    pixels = np.full((*_PANEL, 3), 96, np.uint8) if image is None else _rgb(image)
-    scale = max(1, -(-_MIN_WIDTH // pixels.shape[1]))
+    pixels = np.full((*_PANEL, 3), _GREY, np.uint8) if image is None else _rgb(image)
+    scale = min(-(-_MIN_WIDTH // pixels.shape[1]), max(_MAX_ENLARGED // pixels.shape[0], 1))
     if scale > 1:
         pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+    beside = max(_MIN_WIDTH - pixels.shape[1], 0)
+    pixels = cv2.copyMakeBorder(pixels, 0, 0, 0, beside, cv2.BORDER_CONSTANT, value=_GREY)
     canvas = Image.fromarray(_outlined(pixels, inspection, kinds, scale))
     _label_defects(canvas, inspection, kinds, scale)
     strip = _strip(inspection, canvas.width)

@@ -149,6 +149,7 @@ def _points(polygon: Sequence[float], shape: Shape, where: str) -> np.ndarray:
 def line_mask(points: np.ndarray, shape: Shape, closed: bool = False) -> np.ndarray:
     """Bool (H, W): a line of 1 px through points (N, 2); a single point is a single pixel."""
     canvas = np.zeros(shape, np.uint8)
+    closed = closed or len(points) == 1  # OpenCV draws no open line of one point
     cv2.polylines(canvas, [np.floor(points).astype(np.int32)], closed, 1)
     return canvas.astype(bool)
 
