@@ -1,8 +1,10 @@
 """Import and export as a user meets them: what is guessed, refused, left out and reported."""
 
 import json
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from flawsmith.core.errors import ConfigError, DataError
 from flawsmith.core.image import encode_png
 from flawsmith.core.sample import Sample
 from flawsmith.dataset.convert import import_dataset, recognise
-from flawsmith.dataset.formats import FORMATS
+from flawsmith.dataset.formats import FORMATS, ReadOptions
 from flawsmith.dataset.manifest import Dataset, DatasetInfo
 from flawsmith.dataset.write import write_dataset
 
@@ -67,8 +69,8 @@ def test_import_writes_what_it_reports(pairs: Path, tmp_path: Path) -> None:
     assert report.content_hash == dataset.content_hash == dataset.info.content_hash
     assert (dataset.info.name, dataset.info.pixel_mm, dataset.info.licence) == ("tiles", 0.05, "CC0")
     assert dataset.info.sources == ("masks: src",)
-    assert [s.groups for s in dataset][0] == {"part": "tile1", "session": "1"}
-    assert [s.source for s in dataset][0] == "images/tile1_1.png"
+    assert dataset[0].groups == {"part": "tile1", "session": "1"}
+    assert dataset[0].source == "images/tile1_1.png"
     for sample in dataset:
         assert encode_png(sample.image()) == (pairs / sample.source).read_bytes()
 
@@ -133,7 +135,7 @@ def test_a_mask_of_another_size_names_both_files(folder: Callable[..., Path], tm
 def test_nothing_usable_is_an_error(folder: Callable[..., Path], tmp_path: Path) -> None:
     src = folder({"ok/a.png": b"x", "bad/a.png": b"y"})
     for out in (None, tmp_path / "out"):
-        with pytest.raises(DataError, match="none of its 2 images can be used; the first: .*a.png"):
+        with pytest.raises(DataError, match=r"none of its 2 images can be used; the first: .*a\.png"):
             import_dataset(src, out, on_bad="skip")
     with pytest.raises(DataError, match=r"wants the folders images and masks"):
         import_dataset(src, None, "masks")
@@ -193,6 +195,31 @@ def test_wrong_places_are_named(pairs: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a flawsmith data set already"):
         import_dataset(tmp_path / "out", None)
     import_dataset(pairs, tmp_path / "out", overwrite=True)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/mine.jpg").write_bytes(b"precious")
+    with pytest.raises(ConfigError, match="no data set, so it is not replaced"):
+        import_dataset(pairs, tmp_path / "photos", overwrite=True)
+
+
+def test_a_source_that_cannot_be_read_is_blamed_itself(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(src: Path, options: ReadOptions) -> Iterator[Sample]:
+        raise PermissionError(13, "Permission denied", str(src / "locked"))
+        yield
+
+    monkeypatch.setitem(FORMATS, "masks", replace(FORMATS["masks"], read=refuse))
+    with pytest.raises(DataError, match="locked cannot be read: Permission denied"):
+        import_dataset(pairs, tmp_path / "out", "masks")
+
+
+def test_a_name_that_is_no_text_is_named(folder: Callable[..., Path]) -> None:
+    src = folder({"ok/a.png": png(), "bad/b.png": png()})
+    (src / "ok" / os.fsdecode(b"\xff.png")).write_bytes(png())
+    with pytest.raises(DataError, match="the name is not UTF-8"):
+        import_dataset(src, None)
+    report = import_dataset(src, None, on_bad="skip")
+    assert [image.path for image in report.left_out] == ["ok/\\udcff.png"]
 
 
 def test_the_command_reports_on_stdout_and_remarks_on_stderr(pairs: Path, tmp_path: Path) -> None:
@@ -208,14 +235,11 @@ def test_the_command_reports_on_stdout_and_remarks_on_stderr(pairs: Path, tmp_pa
     assert "cut.png" in result.stderr
     table = run(app, ["dataset", "import", str(pairs), "--dry-run", "--skip-bad"])
     assert "nothing (dry run)" in table.stdout
-    exported = run(app, ["dataset", "export", str(tmp_path / "out"), "--format", "yolo-det", "--out", str(tmp_path / "y"),
-                         "--json"])  # fmt: skip
-    assert exported.exit_code == 0
-    loss = json.loads(exported.stdout)["loss"]
-    assert loss["affected"] == 0  # a straight scratch fills its box
-    folder = run(
-        app, ["dataset", "export", str(tmp_path / "out"), "--format", "imagefolder", "--out", str(tmp_path / "f")]
-    )
+    export = ["dataset", "export", str(tmp_path / "out"), "--format"]
+    boxes = run(app, [*export, "yolo-det", "--out", str(tmp_path / "boxes"), "--json"])
+    assert boxes.exit_code == 0
+    assert json.loads(boxes.stdout)["loss"]["affected"] == 0  # a straight scratch fills its box
+    folder = run(app, [*export, "imagefolder", "--out", str(tmp_path / "folder")])
     assert "IoU lost: mean 1.0000, worst 1.0000; 2 of 2 defects affected, 2 gone" in folder.stderr
     assert "IoU lost, mean" in folder.stdout
 

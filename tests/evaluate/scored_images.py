@@ -50,6 +50,12 @@ def scored_images(seed: int, count: int, kinds: tuple[str, ...] = ("crack", "pit
     return [scored_image(rng, f"image-{i:03}", kinds, n, side) for i, n in enumerate(numbers)]
 
 
+def known(value: float | None) -> float:
+    """A figure that must be there."""
+    assert value is not None
+    return value
+
+
 def relabelled(pair: Pair, **changes: object) -> Pair:
     """The pair with fields of its sample replaced."""
     return replace(pair[0], **changes), pair[1]  # type: ignore[arg-type]

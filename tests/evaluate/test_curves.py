@@ -96,7 +96,7 @@ def test_aupro_is_exact_against_a_loop(limit, seed):
 
 def aupro(scores: list[np.ndarray], truths: list[np.ndarray], limit: float) -> float:
     counted = [pixel_counts(s, t, 0.5) for s, t in zip(scores, truths, strict=True)]
-    overlap, negatives = sum(c.overlap for c in counted), sum(c.negatives for c in counted)
+    overlap, negatives = np.sum([c.overlap for c in counted], axis=0), np.sum([c.negatives for c in counted], axis=0)
     return curves.aupro(overlap, sum(c.regions for c in counted), negatives, limit)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,13 @@ KINDS = ("crack", "pit")
 THRESHOLD = 0.5
 
 
+def connected(mask: np.ndarray) -> list[np.ndarray]:
+    """Bool masks of the 8-connected regions, by SciPy."""
+    labels = np.zeros(mask.shape, np.int32)
+    ndimage.label(mask, np.ones((3, 3)), output=labels)
+    return [labels == i for i in range(1, int(labels.max()) + 1)]
+
+
 def entry(mask: np.ndarray, image: int, kind: int, number: int) -> dict:
     rows, columns = np.nonzero(mask)
     x, y = int(columns.min()), int(rows.min())
@@ -39,7 +47,7 @@ def entry(mask: np.ndarray, image: int, kind: int, number: int) -> dict:
     }
 
 
-def coco_precision(pairs: list[Pair], style: str, ious: np.ndarray, classes: bool = True) -> np.ndarray:
+def coco_precision(pairs: list[Pair], style: Any, ious: np.ndarray, classes: bool = True) -> np.ndarray:
     """AP by pycocotools over images in order of their names: (IoUs, kinds)."""
     truths, found = [], []
     for image, (sample, prediction) in enumerate(pairs, start=1):
@@ -48,12 +56,11 @@ def coco_precision(pairs: list[Pair], style: str, ious: np.ndarray, classes: boo
                 if defect.kind == name:
                     mask = defect.full_mask(prediction.maps.shape[1:])
                     truths.append(entry(mask, image, kind + 1, len(truths) + 1))
-            labels, count = ndimage.label(prediction.maps[kind] >= THRESHOLD, np.ones((3, 3)))
-            for number in range(1, count + 1):
-                region = entry(labels == number, image, kind + 1, 0)
-                found.append(region | {"score": float(prediction.maps[kind][labels == number].max())})
+            for mask in connected(prediction.maps[kind] >= THRESHOLD):
+                region = entry(mask, image, kind + 1, 0)
+                found.append(region | {"score": float(prediction.maps[kind][mask].max())})
     with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO()
+        coco: Any = COCO()
         coco.dataset = {
             "info": {},
             "images": [{"id": i + 1, "height": 48, "width": 64} for i in range(len(pairs))],
@@ -103,8 +110,7 @@ def test_many_predictions_on_one_image_are_cut_to_the_best_hundred_as_in_coco():
 @given(arrays(np.float32, (9, 11), elements=st.sampled_from([0.0, 0.3, 0.6, 0.9])), st.integers(1, 4))
 def test_regions_are_scipys_connected_regions(score_map, min_area):
     regions = find_regions(score_map, 0.5, min_area)
-    labels, count = ndimage.label(score_map >= 0.5, np.ones((3, 3)))
-    wanted = [labels == i for i in range(1, count + 1) if (labels == i).sum() >= min_area]
+    wanted = [mask for mask in connected(score_map >= 0.5) if mask.sum() >= min_area]
     found = [regions.labels == i + 1 for i in range(len(regions))]
     assert sorted(m.tobytes() for m in wanted) == sorted(m.tobytes() for m in found)
     assert (np.diff(regions.scores) <= 0).all()

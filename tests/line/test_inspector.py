@@ -1,5 +1,6 @@
 """The inspector judges, and whatever it cannot judge is REVIEW."""
 
+import re
 from pathlib import Path
 
 import cv2
@@ -7,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_recipe import DTYPES, tiny_image
+from tiny_recipe import tiny_image
 
-from flawsmith.core.errors import ConfigError, GateError
+from flawsmith.core.errors import ConfigError
 from flawsmith.core.image import encode_png
 from flawsmith.line.engine import ENGINES
 from flawsmith.line.inspector import Inspector
@@ -82,8 +83,7 @@ def test_what_is_no_image_is_review(inspector: Inspector, source: object, reason
     found = inspector.inspect(source)  # pyright: ignore[reportArgumentType] - wrong types are the point
     assert found.status == "REVIEW"
     assert found.prediction is None
-    with pytest.raises(AssertionError, match=reason):
-        raise AssertionError(found.reasons[0])
+    assert re.search(reason, found.reasons[0])
 
 
 def test_bytes_are_called_by_their_name(inspector: Inspector) -> None:
@@ -159,8 +159,3 @@ def test_truncation_is_never_ok(inspector: Inspector, suffix: str, data: st.Data
 def test_engines_by_wrong_names(exported: Path) -> None:
     with pytest.raises(ConfigError, match="Did you mean"):
         Inspector(exported, "openvin")
-    assert issubclass(GateError, Exception)
-
-
-def test_all_depths_are_known() -> None:
-    assert set(DTYPES) == {8, 16}

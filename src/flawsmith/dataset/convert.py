@@ -157,6 +157,7 @@ def import_dataset(
     format = _chosen_format(src, format)
     if out is not None:
         _check_apart(src, out)
+        _check_replaceable(out, overwrite)
     tally = _Tally()
     options = ReadOptions(
         healthy=tuple(healthy_labels) or HEALTHY,
@@ -192,8 +193,11 @@ def import_dataset(
 
 
 def _some(samples: Iterable[Sample], src: Path, format: str, tally: _Tally) -> Iterator[Sample]:
-    """The samples; `DataError` at the end where there was none."""
-    yield from samples
+    """The samples; `DataError` at the end where there was none, and for a folder that cannot be read."""
+    try:
+        yield from samples
+    except OSError as error:  # else the folder being written would be blamed
+        raise DataError(f"{error.filename or src} cannot be read: {error.strerror or error}") from error
     if tally.samples:
         return
     if tally.left_out:
@@ -234,6 +238,12 @@ def _check_apart(src: Path, out: Path) -> None:
     a, b = src.resolve(), out.resolve()
     if a.is_relative_to(b) or b.is_relative_to(a):
         raise ConfigError(f"the output {out} and the source {src} lie inside one another; choose another folder")
+
+
+def _check_replaceable(out: Path, overwrite: bool) -> None:
+    """`overwrite` is for data sets: a folder of something else is not thrown away by a slip in a path."""
+    if overwrite and out.is_dir() and any(out.iterdir()) and not (out / INFO).is_file():
+        raise ConfigError(f"{out} is not empty and no data set, so it is not replaced: choose another folder")
 
 
 def _at_least(low: int, value: int, name: str) -> int:

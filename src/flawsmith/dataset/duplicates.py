@@ -7,7 +7,7 @@ therefore counts only when the fine structure of both pictures agrees as well.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Any
@@ -26,9 +26,11 @@ from flawsmith.dataset.threads import in_threads
 
 pc: Any = pyarrow.compute  # its annotations refuse plain values
 Progress = Callable[[Sequence[int]], Iterable[int]]
+Structures = dict[int, np.ndarray | None]  # by row; None where the image cannot be read
 NEAR_BITS = 4
 # Same picture, another exposure or compression: 0.9 and more. At 0.8 different castings of one mould begin to agree.
 NEAR_CORRELATION = 0.9
+PER_HASH = 16
 COMPARISONS = 20_000_000  # for each key: what bounds the time on a million look-alikes
 MOST_PAIRS = 2_000_000  # and the memory
 _THUMB_PX, _SMOOTH_PX = 48, 2.0
@@ -68,12 +70,14 @@ def chained(numbers: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
 def near_pairs(hashes: np.ndarray, parts: np.ndarray, bits: int = NEAR_BITS, bucket: int | None = None) -> Pairs:
     """Pairs of uint64 `hashes` that differ in at most `bits`.
 
-    Rows with one hash are chained, not paired each with each, and so that rows of different `parts` (splits) meet.
+    Of many rows with one hash the first few of each part (split) are compared with everything; the rest are only
+    chained to them, so that a million alike rows stay a million pairs.
     """
     order = np.lexsort((parts, hashes))
-    first = np.ones(len(order), bool)
-    first[1:] = (hashes[order[1:]] != hashes[order[:-1]]) | (parts[order[1:]] != parts[order[:-1]])
-    nodes = order[first]
+    starts = np.ones(len(order), bool)
+    starts[1:] = (hashes[order[1:]] != hashes[order[:-1]]) | (parts[order[1:]] != parts[order[:-1]])
+    run = np.arange(len(order)) - np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
+    nodes = order[run < PER_HASH]
     values, bucket = hashes[nodes], bucket or max(16, min(512, COMPARISONS // max(len(nodes), 1)))
     keys, cut = np.empty(0, np.int64), 0
     for mask in _masks(bits, len(values)):
@@ -85,7 +89,8 @@ def near_pairs(hashes: np.ndarray, parts: np.ndarray, bits: int = NEAR_BITS, buc
             cut += 1
             break
     found = nodes[np.stack(np.divmod(keys, max(len(values), 1)), axis=1)]
-    return Pairs(np.concatenate([chained(hashes, order), found]), cut)
+    chain = np.stack([order[:-1], order[1:]], axis=1)[run[1:] >= PER_HASH]
+    return Pairs(np.concatenate([found, chain]), cut)
 
 
 def _masks(bits: int, count: int) -> Iterator[np.uint64]:
@@ -137,9 +142,9 @@ def look_alikes(dataset: Dataset, bits: int = NEAR_BITS, progress: Progress = it
     An image that cannot be read is taken for what its hash says: a leak is worse than a group too many.
     """
     pairs = candidates(dataset.table, bits).rows
-    rows = np.unique(pairs)
-    read = in_threads(lambda row: _structure_of(dataset, int(row)), rows)
-    structures = {int(row): structure for row, structure in zip(progress(rows), read, strict=True)}
+    rows: list[int] = np.unique(pairs).tolist()
+    read = in_threads(lambda row: _structure_of(dataset, row), rows)
+    structures = dict(zip(progress(rows), read, strict=True))
     return pairs[correlations(structures, pairs) >= NEAR_CORRELATION]
 
 
@@ -159,7 +164,7 @@ def fine_structure(image: np.ndarray) -> np.ndarray:
     return (small * (127 / max(float(np.abs(small).max()), 1e-3))).round().astype(np.int8).ravel()
 
 
-def correlations(structures: Mapping[int, np.ndarray | None], pairs: np.ndarray) -> np.ndarray:
+def correlations(structures: Structures, pairs: np.ndarray) -> np.ndarray:
     """float (P,) in [-1, 1] for (P, 2) rows; 0 where one of the two is blank, 1 where one could not be read."""
     result = np.ones(len(pairs))
     for index, (i, j) in enumerate(pairs.tolist()):

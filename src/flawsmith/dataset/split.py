@@ -76,7 +76,7 @@ def plan_split(dataset: Dataset, rule: SplitRule, alike: Callable[[], np.ndarray
             f"{dataset.root}: {groups.max(initial=-1) + 1} groups by {grouping.name} for {len(active)} splits; "
             "choose another --group, or give a split the fraction 0"
         )
-    membership, names = _membership(dataset.table)
+    membership, names = membership_of(dataset.table)
     rows = np.flatnonzero(free)
     counts, kind_of, holders = _kinds_of_groups(groups, rows, membership, len(names))
     dealt = deal(counts, kind_of, fractions / fractions.sum(), np.random.default_rng(rule.seed))
@@ -120,17 +120,21 @@ def _keep_test(dataset: Dataset, numbers: np.ndarray, splits: np.ndarray) -> tup
     return ~related, said
 
 
-def _membership(table: pa.Table) -> tuple[np.ndarray, list[str]]:
-    """(M, 2) pairs of row and class, each once, and the class names: labels, kinds of defect, and 'images' last."""
-    labels, label_names = _encoded(table["label"])
-    defects = table["defects"].combine_chunks()
+def membership_of(table: pa.Table) -> tuple[np.ndarray, list[str]]:
+    """(M, 2) pairs of row and class, each once, and the classes: labels, kinds of defect, and "images" last.
+
+    A label and a kind of one name are one class.
+    """
+    labels, names = _encoded(table["label"])
+    defects: Any = table["defects"].combine_chunks()
     rows = pc.list_parent_indices(defects).to_numpy()
     kinds, kind_names = _encoded(pc.struct_field(pc.list_flatten(defects), "kind"))
-    every = np.arange(len(table))
-    pairs = [(every, labels), (rows, kinds + len(label_names)), (every, every * 0 + len(label_names) + len(kind_names))]
-    width = len(label_names) + len(kind_names) + 1
+    names += [name for name in kind_names if name not in names]
+    class_of_kind = np.array([names.index(name) for name in kind_names], np.int64)
+    every, width = np.arange(len(table)), len(names) + 1
+    pairs = [(every, labels), (rows, class_of_kind[kinds]), (every, np.full(len(table), len(names)))]
     flat = np.unique(np.concatenate([row * width + column for row, column in pairs]))
-    return np.stack(np.divmod(flat, width), axis=1), [*label_names, *kind_names, "images"]
+    return np.stack(np.divmod(flat, width), axis=1), [*names, "images"]
 
 
 def _encoded(column: pa.ChunkedArray | pa.Array) -> tuple[np.ndarray, list[str]]:

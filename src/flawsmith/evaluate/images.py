@@ -208,8 +208,8 @@ def _recall_at(points: np.ndarray, limit: float) -> RecallAt:
     return RecallAt(
         limit=limit,
         threshold=float(point["threshold"]),
-        recall=Rate.of(point["correct_rejects"], defective),
-        false_rejects=Rate.of(point["false_rejects"], healthy),
+        recall=Rate.of(int(point["correct_rejects"]), defective),
+        false_rejects=Rate.of(int(point["false_rejects"]), healthy),
     )
 
 

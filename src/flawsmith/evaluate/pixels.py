@@ -124,22 +124,26 @@ class PixelTally:
 
     def add(self, counts: PixelCounts, healthy: bool, weights: np.ndarray) -> None:
         """weights: int64 (resamples,), how often each resample draws this image."""
-        self.positives += counts.positives
-        if healthy:
-            self.healthy_negatives += counts.negatives
-        else:
-            self.marked_negatives += counts.negatives
-        self.overlap += counts.overlap
-        self.regions += counts.regions
-        sums = np.array([0, 0, 0, counts.predicted] if healthy else [counts.shared, counts.predicted, counts.truth, 0])
+        healthy_px = [0, 0, 0, counts.predicted]
+        sums = np.array(healthy_px if healthy else [counts.shared, counts.predicted, counts.truth, 0])
         self.sums += sums
-        _add_weighted(self._positives, coarse(counts.positives), weights)
+        negatives = self.healthy_negatives if healthy else self.marked_negatives
+        negatives += counts.negatives
+        if counts.truth:
+            self.positives += counts.positives
+            self.overlap += counts.overlap
+            self.regions += counts.regions
+            self.dices.append(counts.dice)
+        if len(weights):
+            self._add_resamples(counts, sums, weights)
+
+    def _add_resamples(self, counts: PixelCounts, sums: np.ndarray, weights: np.ndarray) -> None:
         _add_weighted(self._negatives, coarse(counts.negatives), weights)
-        _add_weighted(self._overlap, coarse(counts.overlap), weights)
-        self._regions += weights * counts.regions
         self._sums += weights[:, None] * sums
         if counts.truth:
-            self.dices.append(counts.dice)
+            _add_weighted(self._positives, coarse(counts.positives), weights)
+            _add_weighted(self._overlap, coarse(counts.overlap), weights)
+            self._regions += weights * counts.regions
             self._dices += weights[:, None] * np.array([counts.dice, 1.0])
 
     @property

@@ -31,8 +31,8 @@ class TrainSettings(Settings):
     """How long and how fast. `precision` "auto" uses bfloat16 autocast where the processor computes it natively."""
 
     steps: int = Field(default=600, ge=1)
-    batch: int = Field(default=4, ge=1)
-    crop: int = Field(default=256, ge=32, multiple_of=32)  # side in pixels the network sees, after downscale
+    batch: int = Field(default=8, ge=1)
+    crop: int = Field(default=192, ge=32, multiple_of=32)  # side in pixels the network sees, after downscale
     defect_crops: float = Field(default=0.6, ge=0, le=1)
     loss: Literal["sum", "adaptive"] = "sum"
     learning_rate: float = Field(default=2e-3, gt=0)

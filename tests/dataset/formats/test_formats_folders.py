@@ -129,6 +129,13 @@ def test_deeppcb(put: Put) -> None:
         ("mousebite", (466, 441, 493, 470), None),
         ("short", (454, 300, 493, 396), None),
     ]
+    published = put("PCBData/group1/1/11_test.png", picture((640, 640))).parents[2]
+    put("PCBData/group1/1/11_temp.png", picture((640, 640)))
+    put("PCBData/group1/1_not/11.txt", "1 2 3 4 1\n")
+    assert [(s.healthy, s.groups, len(s.defects)) for s in read(published, "deeppcb")] == [
+        (True, {"part": "group1"}, 0),
+        (False, {"part": "group1"}, 1),
+    ]
     put("group00041/00041000.txt", "466 441 493 470 9\n")
     with pytest.raises(DataError, match=r"00041000\.txt, line 1: wanted"):
         read(src, "deeppcb")

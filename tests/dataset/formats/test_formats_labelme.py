@@ -81,6 +81,17 @@ def test_the_image_may_lie_inside(put: Put) -> None:
     assert (sample.healthy, sample.source) == (True, "a.json")
 
 
+def test_other_json_files_are_left_out(put: Put) -> None:
+    src = put("a.png", picture(SHAPE)).parent
+    put("a.json", labelme([]))
+    put("package.json", {"name": "x"})
+    put("list.json", [1, 2])
+    notes: list[str] = []
+    (sample,) = FORMATS["labelme"].read(src, ReadOptions(note=lambda what, _: notes.append(what)))
+    assert sample.source == "a.png"
+    assert len(notes) == 2
+
+
 def test_healthy_labels_are_no_defects(put: Put) -> None:
     src = put("a.png", picture(SHAPE)).parent
     put("a.json", labelme([shape("rectangle", [[0, 0], [9, 9]], label="OK")]))

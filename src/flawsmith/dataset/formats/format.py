@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from flawsmith.core.errors import DataError
@@ -41,7 +42,11 @@ class ReadOptions:
     note: Callable[[str, str], None] = _forget
 
     def is_healthy(self, name: str) -> bool:
-        return name.casefold() in {known.casefold() for known in self.healthy}
+        return name.casefold() in self._healthy_folded
+
+    @cached_property
+    def _healthy_folded(self) -> frozenset[str]:
+        return frozenset(name.casefold() for name in self.healthy)
 
 
 @dataclass(frozen=True)

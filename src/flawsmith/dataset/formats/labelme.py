@@ -16,12 +16,13 @@ from flawsmith.core.defect import Defect
 from flawsmith.core.errors import DataError
 from flawsmith.core.image import decode
 from flawsmith.core.sample import Sample
-from flawsmith.dataset.formats.documents import Record, json_files, json_keys, read_json_as
+from flawsmith.dataset.formats.documents import Record, json_files, json_keys, load_json, parse
 from flawsmith.dataset.formats.format import ReadOptions
 from flawsmith.dataset.formats.regions import Shape, box_defect, line_mask, mask_defect, polygon_mask
 from flawsmith.dataset.formats.source import ImageIndex, labelled, read_each, relative, split_of, upright_shape
 
-_LOOKED_INTO = 20
+_LOOKED_INTO = 20  # JSON files looked into when recognising
+_KEYS = {"shapes", "imagePath"}
 
 
 class LabelmeShape(Record):
@@ -41,15 +42,13 @@ class LabelmeFile(Record):
 
 
 def recognise(src: Path) -> str | None:
-    return None if _files(src, _LOOKED_INTO) else "wants Labelme JSON files with shapes and imagePath, found none"
-
-
-def _files(src: Path, limit: int | None = None) -> list[Path]:
-    return [path for path in json_files(src, limit) if {"shapes", "imagePath"} <= json_keys(path)]
+    if any(json_keys(path) >= _KEYS for path in json_files(src, _LOOKED_INTO)):
+        return None
+    return "wants Labelme JSON files with shapes and imagePath, found none"
 
 
 def read(src: Path, options: ReadOptions) -> Iterator[Sample]:
-    files = _files(src)
+    files = json_files(src)
     if not files:
         raise DataError(f"{src}: {recognise(src)}")
     index = ImageIndex.of(src)
@@ -57,8 +56,12 @@ def read(src: Path, options: ReadOptions) -> Iterator[Sample]:
     if unlabelled > 0:
         options.note(f"{unlabelled} images without a JSON, left out as not labelled", str(src))
 
-    def build(path: Path, _: None) -> Sample:
-        file = read_json_as(LabelmeFile, path)
+    def build(path: Path, _: None) -> Sample | None:
+        value = load_json(path)
+        if not isinstance(value, dict) or not value.keys() & _KEYS:
+            options.note("JSON files that are not Labelme's, left out", str(relative(path, src)))
+            return None
+        file = parse(LabelmeFile, value, str(path))
         image, pixels = _image(file, path, index)
         shape = upright_shape(image) if pixels is None else (pixels.shape[0], pixels.shape[1])
         said = (file.imageHeight or shape[0], file.imageWidth or shape[1])
@@ -115,9 +118,7 @@ def _mask(item: LabelmeShape, shape: Shape, where: str) -> np.ndarray:
         raise DataError(f"{where}: {item.label!r} has no points, or points far outside the image; correct it")
     if item.shape_type == "circle" and len(points) == 2:
         radius = float(np.hypot(*(points[1] - points[0])))
-        rows, cols = np.mgrid[: shape[0], : shape[1]] + 0.5
-        disc = np.hypot(cols - points[0, 0], rows - points[0, 1]) <= radius
-        return disc if disc.any() else line_mask(points[:1], shape)
+        return _disc(points[0], radius, shape)
     if item.shape_type == "mask" and item.mask:
         return _pasted(item, points, shape, where)
     if item.shape_type in ("point", "points", "line", "linestrip"):
@@ -125,6 +126,15 @@ def _mask(item: LabelmeShape, shape: Shape, where: str) -> np.ndarray:
     if item.shape_type in ("polygon", "rectangle", "oriented_rectangle", None):
         return polygon_mask([points.ravel().tolist()], shape, where)
     raise DataError(f"{where}: shape type {item.shape_type!r} is not read; draw it as a polygon")
+
+
+def _disc(centre: np.ndarray, radius: float, shape: Shape) -> np.ndarray:
+    x0, y0 = (max(int(v - radius), 0) for v in centre)
+    x1, y1 = (max(int(v + radius) + 1, 0) for v in centre)
+    rows, cols = np.ogrid[y0 : min(y1, shape[0]), x0 : min(x1, shape[1])]
+    disc = np.zeros(shape, bool)
+    disc[y0:y1, x0:x1] = np.hypot(cols + 0.5 - centre[0], rows + 0.5 - centre[1]) <= radius
+    return disc if disc.any() else line_mask(centre[None], shape)
 
 
 def _dots(points: np.ndarray, shape: Shape) -> np.ndarray:

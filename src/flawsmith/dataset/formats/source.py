@@ -112,7 +112,7 @@ def read_each(
         try:
             sample = build(path, item)
         except DataError as error:
-            options.reject(str(relative(path, src)), error)
+            options.reject(str(relative(path, src)).encode("utf-8", "backslashreplace").decode(), error)
             continue
         if sample is not None:
             yield sample
@@ -129,10 +129,17 @@ def labelled(
     groups: Mapping[str, str] | None = None,
 ) -> Sample:
     """A sample of the image at `path`. Healthy where nothing says otherwise and nothing is marked; the label of a
-    defective image is by default the kind that covers most of it."""
+    defective image is by default the kind that covers most of it.
+
+    Raises `DataError` for a path that is no text: it could not be written to the manifest.
+    """
     found = tuple(defects)
     healthy = not found if healthy is None else healthy
     where = relative(path, src)
+    try:
+        str(where).encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{os.fsencode(path)!r}: the name is not UTF-8; rename the file or its folder") from None
     return Sample(
         id=safe_id(where),
         pixels=path,
