@@ -5,7 +5,6 @@ from pathlib import Path
 from flawsmith import pipeline
 from flawsmith.core import load_settings
 from flawsmith.dataset import DatasetInfo, write_dataset
-from flawsmith.dataset.split import split_dataset
 from flawsmith.decide.request import CalibrationRequest, CostMatrix
 from flawsmith.line import Inspector
 from flawsmith.model.segment import SegmentSettings
@@ -13,7 +12,7 @@ from flawsmith.synth.surface import surfaces
 
 folder = Path("surface-inspection")
 write_dataset(folder / "data", surfaces(48, side=128), DatasetInfo(name="surfaces"))
-data = split_dataset(folder / "data")
+data = pipeline.split_dataset(folder / "data")
 tiny = load_settings(SegmentSettings, None, ["net.filters=4", "net.depth=3", "train.steps=30", "train.crop=64"])
 model = pipeline.train_segmenter(folder / "data", folder / "run", tiny)
 costs = CostMatrix(escape=100, false_reject=1, prevalence=0.02)

@@ -48,9 +48,7 @@ class TinyNet(nn.Module):
 
 
 def tiny_spec(channels: int = 1, bit_depth: int = 8) -> ModelSpec:
-    return ModelSpec(
-        kinds=("bright", "dark"), channels=channels, bit_depth=bit_depth, stride=2, margin=6, max_side=64
-    )
+    return ModelSpec(kinds=("bright", "dark"), channels=channels, bit_depth=bit_depth, stride=2, margin=6, max_side=64)
 
 
 def tiny_image(

@@ -11,6 +11,7 @@ from flawsmith.core import ConfigError, Prediction, Sample
 from flawsmith.core.files import staged_folder, write_atomic
 from flawsmith.dataset import Dataset
 from flawsmith.dataset.few import with_labelled
+from flawsmith.dataset.split import SplitRule, plan_split, save_split
 from flawsmith.decide.calibrate import calibrate, check_enough
 from flawsmith.decide.report import CalibrationReport
 from flawsmith.decide.request import CalibrationRequest
@@ -23,6 +24,12 @@ from flawsmith.model.segment import Segmenter, SegmentSettings
 from flawsmith.model.train import Progress
 
 Scored = Iterator[tuple[Sample, Prediction]]
+
+
+def split_dataset(folder: Path, rule: SplitRule | None = None) -> Dataset:
+    """Share the images out to train, val and test by group, and write it into the manifest."""
+    dataset = Dataset.open(folder)
+    return save_split(dataset, plan_split(dataset, rule or SplitRule()))
 
 
 def training_data(folder: Path, labelled: int | None = None, seed: int = 0) -> tuple[Dataset, Dataset | None]:

@@ -1,9 +1,9 @@
 """The tiny network as ONNX bytes, exported once."""
 
 import pytest
-from tiny_recipe import tiny_net, tiny_spec
 
 from flawsmith.deploy.onnx_graph import export_onnx
+from tiny_recipe import tiny_net, tiny_spec
 
 
 @pytest.fixture(scope="session")

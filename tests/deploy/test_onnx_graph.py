@@ -7,12 +7,12 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from tiny_recipe import tiny_image, tiny_net, tiny_spec
 from torch import nn
 
 from flawsmith.core.errors import ConfigError, EnvironmentFault
 from flawsmith.deploy import onnx_graph
 from flawsmith.deploy.onnx_graph import INPUT, OPSET, OUTPUT, export_onnx
+from tiny_recipe import tiny_image, tiny_net, tiny_spec
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from tiny_recipe import tiny_export
 
 
@@ -15,7 +16,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture()
+@pytest.fixture
 def recipe_folder(exported: Path, tmp_path: Path) -> Path:
     """A copy of the recipe, to be spoilt."""
     return shutil.copytree(exported, tmp_path / "recipe")

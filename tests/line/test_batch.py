@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_recipe import tiny_image
 
 from flawsmith.core.errors import ConfigError, DataError, EnvironmentFault
 from flawsmith.core.files import sha256_of
 from flawsmith.core.image import decode, encode_png
 from flawsmith.line.batch import OVERLAYS, VERDICTS, Item, inspect_images, list_images, read_verdicts
 from flawsmith.line.inspector import Inspector
+from tiny_recipe import tiny_image
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def inspector(exported: Path) -> Inspector:
     return Inspector(exported, "onnxruntime", threads=1)
 
 
-@pytest.fixture()
+@pytest.fixture
 def photographs(tmp_path: Path) -> Path:
     """Two healthy parts, one bright, one dark, one file that is cut off."""
     folder = tmp_path / "photographs"

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_recipe import DTYPES, tiny_image, tiny_net, tiny_samples, tiny_spec
 
 from flawsmith.core.errors import ConfigError, DataError, EnvironmentFault
 from flawsmith.core.spec import predict_image
@@ -19,6 +18,7 @@ from flawsmith.deploy.openvino_graph import calibration_tiles, to_int8, to_openv
 from flawsmith.deploy.parity import torch_run
 from flawsmith.line import engine as engine_module
 from flawsmith.line.engine import ENGINES, ONNX_FILE, Engine, engine_spec, open_engine
+from tiny_recipe import DTYPES, tiny_image, tiny_net, tiny_samples, tiny_spec
 
 VARIANTS = [(1, 8), (3, 8), (1, 16)]
 TOLERANCE = {"fp32": 1e-5, "bf16": 0.03, "int8": 0.06}

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tiny_recipe import tiny_net, tiny_spec
 
 from flawsmith.core.errors import DataError
 from flawsmith.core.files import sha256_of
@@ -18,6 +17,7 @@ from flawsmith.deploy.onnx_graph import export_onnx
 from flawsmith.line.engine import ENGINES
 from flawsmith.line.golden import GOLDEN, pack_maps, read_golden, unpack_maps, verify_golden
 from flawsmith.line.recipe import RECIPE, open_recipe
+from tiny_recipe import tiny_net, tiny_spec
 
 
 def replant(folder: Path, name: str, data: bytes) -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_recipe import tiny_image
 
 from flawsmith.core.errors import ConfigError
 from flawsmith.core.image import encode_png
 from flawsmith.line.engine import ENGINES
 from flawsmith.line.inspector import Inspector
+from tiny_recipe import tiny_image
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_recipe import tiny_image
 
 from flawsmith.core.defect import Defect
 from flawsmith.core.geometry import outline
 from flawsmith.core.prediction import Status, Verdict
 from flawsmith.line.inspector import Inspection
 from flawsmith.line.overlay import draw_overlay, kind_colour
+from tiny_recipe import tiny_image
 
 KINDS = ("bright", "dark")
 COLOURS = {"OK": (0, 158, 115), "NG": (213, 94, 0), "REVIEW": (240, 228, 66)}
@@ -69,7 +69,11 @@ def test_without_an_image_there_is_still_a_picture() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.integers(1, 700), st.integers(1, 700), st.sampled_from([np.uint8, np.uint16]), st.booleans(), st.text(max_size=400)
+    st.integers(1, 700),
+    st.integers(1, 700),
+    st.sampled_from([np.uint8, np.uint16]),
+    st.booleans(),
+    st.text(max_size=400),
 )
 def test_any_image_and_any_reason_can_be_drawn(height: int, width: int, dtype: type, rgb: bool, reason: str) -> None:
     image = np.zeros((height, width, 3) if rgb else (height, width), dtype)

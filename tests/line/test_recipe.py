@@ -186,9 +186,7 @@ def test_a_folder_that_is_no_recipe(tmp_path: Path) -> None:
         open_recipe(tmp_path)
 
 
-def test_the_fastest_installed_engine_is_the_default(
-    recipe_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_fastest_installed_engine_is_the_default(recipe_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(info: dict) -> None:
         for ms, name in enumerate(("openvino-int8", "openvino", "onnxruntime", "openvino-bf16"), start=1):
             info["engines"][name]["ms"] = ms

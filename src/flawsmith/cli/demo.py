@@ -101,11 +101,12 @@ def inspect_test(dataset: "Dataset", out: Path) -> dict[str, int]:
 
 def make_dataset(data: Path | None, folder: Path, seed: int) -> "Dataset":
     """Import the photographs, or make the surfaces; check and split."""
+    from flawsmith import pipeline
     from flawsmith.cli.output import say, track
     from flawsmith.dataset import DatasetInfo, write_dataset
     from flawsmith.dataset.check import check_dataset
     from flawsmith.dataset.convert import import_dataset
-    from flawsmith.dataset.split import split_dataset
+    from flawsmith.dataset.split import SplitRule
     from flawsmith.synth.surface import surfaces
 
     if data is None:
@@ -113,7 +114,7 @@ def make_dataset(data: Path | None, folder: Path, seed: int) -> "Dataset":
         write_dataset(folder, track(surfaces(SURFACES, seed), "making surfaces", SURFACES), info)
     else:
         import_dataset(data, folder)
-    dataset = split_dataset(folder, seed=seed)
+    dataset = pipeline.split_dataset(folder, SplitRule(seed=seed))
     findings = check_dataset(dataset)
     for finding in findings.findings:
         say(f"   check: {finding}")

@@ -11,8 +11,6 @@ import typer
 if TYPE_CHECKING:
     from flawsmith.line.inspector import Inspector
 
-SHOWN = 20
-
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's verbs to the command line."""
@@ -31,8 +29,11 @@ def inspect(
     golden: bool = typer.Option(True, "--golden/--no-golden", help="Run the recipe's golden images first."),
     as_json: bool = typer.Option(False, "--json", help="Summary as JSON on stdout."),
 ) -> None:
-    """Judge images by a recipe. Ends with 0 only when every one is OK: NG and REVIEW both end with 1."""
-    from flawsmith.cli.output import emit_json, emit_table, say, track
+    """Judge images by a recipe: verdicts.jsonl and overlays in --out, what is not OK on stdout.
+
+    Ends with 0 only when every image is OK: NG and REVIEW both end with 1.
+    """
+    from flawsmith.cli.output import emit_json, say, track
     from flawsmith.line.batch import VERDICTS, inspect_images, list_images
     from flawsmith.line.inspector import Inspector
     from flawsmith.line.recipe import read_roi
@@ -49,11 +50,9 @@ def inspect(
     if as_json:
         emit_json(_summary(inspector, rows, counts, out / VERDICTS))
     else:
-        bad = [row for row in rows if row["status"] != "OK"]
-        shown = [(row["status"], row["file"], _first_reason(row)) for row in bad[:SHOWN]]
-        more = [("", f"and {len(bad) - SHOWN} more in {out / VERDICTS}", "")] if len(bad) > SHOWN else []
-        if bad:
-            emit_table("not OK", ("verdict", "file", "reason"), [*shown, *more])
+        for row in rows:
+            if row["status"] != "OK":
+                typer.echo(f"{row['status']}\t{row['file']}\t{_first_reason(row)}")
     told = ", ".join(f"{counts[status]} {status}" for status in ("OK", "NG", "REVIEW"))
     say(f"{len(rows)} images: {told}; {inspector.engine}, median {_median_ms(rows):.0f} ms; {out / VERDICTS}")
     if counts["OK"] != len(rows):

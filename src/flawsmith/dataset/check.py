@@ -87,7 +87,7 @@ def _exact_duplicates(table: pa.Table) -> Iterator[Finding]:
             said["duplicate-contradiction"].append(alike)
         if len(set(split[alike].tolist()) - {-1}) > 1:
             said["duplicate-across-splits"].append(alike)
-        else:
+        elif len(set(label[alike].tolist())) == 1:
             said["duplicate"].append(alike)
     for code, found in said.items():
         if found:

@@ -16,7 +16,7 @@ from flawsmith.dataset.split import membership_of
 
 pc: Any = pyarrow.compute  # its annotations refuse plain values
 _NO_LABEL = ("", "nan", "none", "null", "n/a")
-_FEW_IMAGES, _IMBALANCE = 10, 20
+_FEW_IMAGES, _IMBALANCE, _TINY_PX = 10, 20, 10
 _DEFECT_NUMBERS = ("x0", "y0", "x1", "y1", "area_px", "layer")
 _NEEDED = ("file_name", "id", "sha256", "width", "height", "channels", "bit_depth")
 
@@ -104,7 +104,9 @@ def _of_defects(dataset: Dataset) -> Iterator[Finding]:
     wrong = (area < 1) | (area > across.astype(np.int64) * down) | (layer < -1) | (layer >= layers)
     known = pc.is_in(pc.struct_field(every, "kind"), value_set=pa.array(dataset.classes, pa.string()))
     strange = ~known.to_numpy(zero_copy_only=False)
-    for code, bad in (("bad-box", outside), ("bad-area", wrong & ~outside), ("unknown-kind", strange)):
+    tiny = (area > 0) & (area < _TINY_PX)
+    wrong &= ~outside
+    for code, bad in (("bad-box", outside), ("bad-area", wrong), ("unknown-kind", strange), ("tiny-region", tiny)):
         at = np.flatnonzero(bad)
         if at.size:
             names = pc.take(table["file_name"], pa.array(rows[at[:LISTED]])).to_pylist()

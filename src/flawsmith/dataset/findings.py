@@ -62,6 +62,11 @@ _KNOWN: dict[str, tuple[Severity, str, str]] = {
     # boxes and masks as the manifest has them
     "bad-box": ("error", "a box is empty or reaches outside its image", _EDIT),
     "bad-area": ("error", "a defect's area does not fit its box, or its mask layer does not exist", _IMPORT),
+    "tiny-region": (
+        "note",
+        "a defect of fewer than 10 pixels: a pinhole, or a speck in a mask",
+        "look at it; specks go with: flawsmith dataset import --min-area",
+    ),
     # files
     "unreadable-image": ("error", "the image is missing, damaged or of a kind that is not read", _RESTORE),
     "changed-image": ("error", "the image file is not the one that was imported (SHA-256)", _RESTORE),

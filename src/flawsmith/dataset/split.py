@@ -89,12 +89,18 @@ def plan_split(dataset: Dataset, rule: SplitRule, alike: Callable[[], np.ndarray
     return SplitPlan(splits, Grouping(numbers, grouping.name), tuple(remarks))
 
 
-def save_split(dataset: Dataset, plan: SplitPlan) -> Dataset:
-    """Write the splits into the manifest, at once: an interruption leaves the old one."""
+def with_splits(dataset: Dataset, plan: SplitPlan) -> Dataset:
+    """The data set as the plan has it; nothing is written."""
     names = pc.take(pa.array(SPLITS), pa.array(plan.splits, mask=plan.splits < 0))
     table = dataset.table.set_column(dataset.table.schema.get_field_index("split"), "split", names)
-    replace_manifest(dataset.root, table)
     return Dataset(dataset.root, dataset.info, table)
+
+
+def save_split(dataset: Dataset, plan: SplitPlan) -> Dataset:
+    """Write the splits into the manifest, at once: an interruption leaves the old one."""
+    changed = with_splits(dataset, plan)
+    replace_manifest(dataset.root, changed.table)
+    return changed
 
 
 def _canonical(ids: pa.ChunkedArray, numbers: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ class MatchTally:
         if self.truths:
             weights, members = group_weights([m.group for m in self.images], resamples, seed)
             for drawn in weights.T:
-                per_image = drawn[members]
+                per_image = drawn[members].astype(np.int64)
                 rows.append(average_precisions(found, per_image[owner], int(per_image @ truths)))
         resampled = np.stack(rows) if rows else np.empty((0, len(RULES)))
         return {

@@ -186,7 +186,7 @@ def _estimates(
             "f1_max": float(curves.f1_max(bad, good)),
         }
     for i in range(weights.shape[1]):
-        drawn = weights[members, i]
+        drawn = weights[members, i].astype(np.int64)
         bad = np.bincount(inverse, drawn * defective, len(levels))
         good = np.bincount(inverse, drawn * ~defective, len(levels))
         if bad.any() and good.any():

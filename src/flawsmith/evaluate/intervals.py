@@ -119,10 +119,12 @@ def resample_weights(group: str, resamples: int, seed: int) -> np.ndarray:
 
 
 def group_weights(groups: Sequence[str], resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """`resample_weights` of each different group, int64 (groups, resamples), and the row of each member (N,)."""
+    """`resample_weights` of each different group, uint8 (groups, resamples), and the row of each member (N,)."""
     names, members = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    weights = [resample_weights(name, resamples, seed) for name in names.tolist()]
-    return np.stack(weights) if weights else np.zeros((0, resamples), np.int64), members
+    weights = np.zeros((len(names), resamples), np.uint8)  # a Poisson draw of mean 1 beyond 255 never comes
+    for row, name in enumerate(names.tolist()):
+        weights[row] = resample_weights(name, resamples, seed)
+    return weights, members
 
 
 def worthwhile(resamples: int, groups: Iterable[str]) -> int:

@@ -1,0 +1,1 @@
+"""Networks that learn where flaws are."""
