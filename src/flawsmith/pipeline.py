@@ -101,10 +101,12 @@ def evaluate_model(
     pairs = watch(score(model, part, roi))
     if decision is None:
         return evaluate(pairs, model.spec.kinds, dataset=facts, roi=roi)
+    rules = [rule for kind in model.spec.kinds if (rule := decision.rule(kind))]
     return evaluate(
         pairs,
         model.spec.kinds,
-        threshold=min(rule.threshold for kind in model.spec.kinds if (rule := decision.rule(kind))),
+        threshold=min(rule.threshold for rule in rules),
+        min_area_px=max(1, min(rule.min_area_px for rule in rules)),
         rejects=lambda prediction: decide(prediction, decision).status != "OK",
         rule="the decision",
         dataset=facts,

@@ -178,7 +178,8 @@ import sys, time
 from pathlib import Path
 from flawsmith.line.batch import inspect_images, list_images
 from flawsmith.line.inspector import Inspector
-for row in inspect_images(Inspector(sys.argv[1], "onnxruntime", 1), list_images([Path(sys.argv[2])]), Path(sys.argv[3])):
+recipe, folder, out = map(Path, sys.argv[1:])
+for row in inspect_images(Inspector(recipe, "onnxruntime", 1), list_images([folder]), out):
     print("line", flush=True)
     time.sleep(0.05)
 """

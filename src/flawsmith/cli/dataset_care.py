@@ -11,7 +11,6 @@ import typer
 if TYPE_CHECKING:
     from flawsmith.dataset.check import CheckReport
     from flawsmith.dataset.findings import Finding
-    from flawsmith.dataset.manifest import Dataset
     from flawsmith.dataset.split import SplitPlan, SplitRule
     from flawsmith.dataset.summary import Part, Summary
 
@@ -49,11 +48,10 @@ def split(
     """
     from flawsmith.cli.output import say, track
     from flawsmith.dataset.duplicates import look_alikes
-    from flawsmith.dataset.manifest import Dataset
     from flawsmith.dataset.split import SplitRule, plan_split, save_split
 
     rule = SplitRule(group, group_regex, _fractions(fractions), seed, keep_test)
-    dataset = Dataset.open(data)
+    dataset = _opened(data)
     plan = plan_split(dataset, rule, lambda: look_alikes(dataset, progress=lambda rows: track(rows, "comparing")))
     for remark in plan.remarks:
         say(f"note: {remark}")
@@ -75,10 +73,9 @@ def check(
     """
     from flawsmith.cli.output import emit_json, track
     from flawsmith.dataset.check import check_dataset
-    from flawsmith.dataset.manifest import Dataset
     from flawsmith.dataset.summary import summarise
 
-    dataset = Dataset.open(data)
+    dataset = _opened(data)
     report = check_dataset(dataset, near, not no_pixels, lambda rows: track(rows, "reading", total=len(dataset)))
     summary = summarise(dataset)
     if as_json:
@@ -93,10 +90,9 @@ def check(
 def info(data: Folder, as_json: AsJson = False) -> None:
     """What is in a data set, from its manifest."""
     from flawsmith.cli.output import emit_json
-    from flawsmith.dataset.manifest import Dataset
     from flawsmith.dataset.summary import summarise
 
-    summary = summarise(Dataset.open(data))
+    summary = summarise(_opened(data))
     emit_json(summary.as_json()) if as_json else _show_summary(summary)
 
 
@@ -115,15 +111,24 @@ def view(
     from flawsmith.cli.output import emit_json, say
     from flawsmith.core.files import write_atomic
     from flawsmith.core.image import encode_png
-    from flawsmith.dataset.manifest import Dataset
     from flawsmith.dataset.view import Choice, choose, contact_sheet
 
-    chosen = choose(Dataset.open(data), Choice(split, label, kind, count, seed))
+    chosen = choose(_opened(data), Choice(split, label, kind, count, seed))
     write_atomic(out, encode_png(contact_sheet(chosen, columns)))
     if as_json:
         emit_json({"out": str(out), "images": chosen.column("file_name")})
     else:
         say(f"{len(chosen)} images on {out}")
+
+
+def _opened(data: Path) -> Dataset:
+    import pyarrow as pa
+
+    from flawsmith.dataset.manifest import Dataset
+
+    # Arrow's own allocator keeps what it once had: 890 MB for a million rows, in place of 700.
+    pa.set_memory_pool(pa.system_memory_pool())
+    return Dataset.open(data)
 
 
 def _fractions(text: str) -> tuple[float, float, float]:

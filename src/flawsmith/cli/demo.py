@@ -117,5 +117,5 @@ def make_dataset(data: Path | None, folder: Path, seed: int) -> "Dataset":
     dataset = pipeline.split_dataset(folder, SplitRule(seed=seed))
     findings = check_dataset(dataset)
     for finding in findings.findings:
-        say(f"   check: {finding}")
+        say(f"   check: {finding.count} × {finding.meaning}")
     return dataset

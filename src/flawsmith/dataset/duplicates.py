@@ -46,11 +46,11 @@ class Pairs:
 
 def codes(column: pa.ChunkedArray) -> np.ndarray:
     """int64 (N,): equal values get equal numbers; a null is like nothing else."""
-    distinct = pc.drop_null(pc.unique(column))
-    numbers = pc.index_in(column, value_set=distinct).to_numpy().copy()
-    nulls = np.isnan(numbers) if numbers.dtype.kind == "f" else np.zeros(len(numbers), bool)
-    numbers[nulls] = len(distinct) + np.arange(nulls.sum())
-    return numbers.astype(np.int64)
+    encoded: Any = column.dictionary_encode().combine_chunks()
+    numbers = pc.fill_null(encoded.indices, -1).to_numpy().astype(np.int64)
+    nulls = numbers < 0
+    numbers[nulls] = len(encoded.dictionary) + np.arange(nulls.sum())
+    return numbers
 
 
 def joined(count: int, *links: np.ndarray) -> np.ndarray:

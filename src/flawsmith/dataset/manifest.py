@@ -235,11 +235,11 @@ def _parquet(table: pa.Table) -> bytes:
 
 def content_hash(table: pa.Table) -> str:
     """Hex SHA-256 over the hashed columns, rows sorted by id."""
-    table = table.select(list(_HASHED)).take(pc.sort_indices(table["id"]))
+    order = pc.sort_indices(table["id"])
     digest = hashlib.sha256()
     for name in _HASHED:
         digest.update(name.encode())
-        _feed(digest, table[name].combine_chunks())
+        _feed(digest, pc.take(table[name], order).combine_chunks())
     return digest.hexdigest()
 
 

@@ -139,7 +139,8 @@ def membership_of(table: pa.Table) -> tuple[np.ndarray, list[str]]:
     class_of_kind = np.array([names.index(name) for name in kind_names], np.int64)
     every, width = np.arange(len(table)), len(names) + 1
     pairs = [(every, labels), (rows, class_of_kind[kinds]), (every, np.full(len(table), len(names)))]
-    flat = np.unique(np.concatenate([row * width + column for row, column in pairs]))
+    flat = np.sort(np.concatenate([row * width + column for row, column in pairs]))
+    flat = flat[np.diff(flat, prepend=-1) > 0]  # sorting is far faster than np.unique's hashing on a million rows
     return np.stack(np.divmod(flat, width), axis=1), [*names, "images"]
 
 

@@ -84,7 +84,7 @@ def summarise(dataset: Dataset) -> Summary:
 def by_split(table: pa.Table, groups: np.ndarray | None = None) -> dict[str, Part]:
     """Figures of each split that has images; `groups` int64 (N,) numbers each image's group."""
     parts = {}
-    split = pc.fill_null(table["split"], NO_SPLIT)
+    split, table = pc.fill_null(table["split"], NO_SPLIT), table.select(["label", "healthy", "defects"])
     others = sorted(set(pc.unique(split).to_pylist()) - {*SPLITS, NO_SPLIT})
     for name in (*SPLITS, *others, NO_SPLIT):
         rows = pc.equal(split, name)
