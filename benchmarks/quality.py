@@ -27,9 +27,10 @@ FOLDERS = {
     "neu": ("neu-det", "neu"),
     "deeppcb": ("deeppcb", "deeppcb"),
 }
+TURNED = {"tool-wear": "augment.rotate_deg=180"}  # its pictures come turned by 90 degrees
 CURVE = ("kolektor", "dagm", "magnetic-tile")
 LABELS = (5, 10, 20)
-STEPS = {"kolektor": 400, "dagm": 300, "magnetic-tile": 800, "tool-wear": 300, "neu": 600, "deeppcb": 500}
+STEPS = {"kolektor": 400, "dagm": 300, "magnetic-tile": 800, "tool-wear": 300, "neu": 400, "deeppcb": 400}
 ARCHITECTURES = ("efficientnet-lite0", "unet")
 
 
@@ -102,8 +103,9 @@ def run(job: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     train, val, test = (dataset.where(split == name) for name in ("train", "val", "test"))
     if job["labelled"]:
         train = with_labelled(train, job["labelled"], job["seed"])
-    steps = 300 if job["labelled"] else STEPS[job["data"]]
-    options = [f"net.architecture={job['architecture']}", f"train.seed={job['seed']}", f"train.steps={steps}", *args.set]
+    steps = 200 if job["labelled"] else STEPS[job["data"]]
+    options = [f"net.architecture={job['architecture']}", f"train.seed={job['seed']}", f"train.steps={steps}"]
+    options += [*([TURNED[job["data"]]] if job["data"] in TURNED else []), *args.set]
     if args.threads:
         options.append(f"train.threads={args.threads}")
     settings = load_settings(SegmentSettings, None, options)
@@ -190,7 +192,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--curve-first", action="store_true")
-    parser.add_argument("--set", action="append", default=[], help="A training setting for every run, e.g. train.steps=400")
+    parser.add_argument(
+        "--set", action="append", default=[], help="A training setting for every run, e.g. train.steps=400"
+    )
     args = parser.parse_args()
     args.results.parent.mkdir(parents=True, exist_ok=True)
     for job in jobs(args):
@@ -199,7 +203,9 @@ def main() -> None:
         line = run(job, args)
         with args.results.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        shown = {k: line[k] for k in ("image_ap", "pixel_ap", "dice", "map_any_overlap", "map_coco_50", "train_seconds")}
+        shown = {
+            k: line[k] for k in ("image_ap", "pixel_ap", "dice", "map_any_overlap", "map_coco_50", "train_seconds")
+        }
         print(key_of(job), {k: round(v, 3) for k, v in shown.items() if v is not None}, flush=True)
 
 

@@ -95,7 +95,8 @@ def quality() -> str:
 def kinds() -> str:
     """Per kind of the magnetic tiles: Dice and pixel AP."""
     groups = grouped(
-        (line for line in quality_lines() if line["data"] == "magnetic-tile" and not line["labelled"]), ("architecture",)
+        (line for line in quality_lines() if line["data"] == "magnetic-tile" and not line["labelled"]),
+        ("architecture",),
     )
     names = sorted({kind for lines in groups.values() for line in lines for kind in line["kinds"]})
     rows = ["| magnetic tile | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
@@ -111,10 +112,15 @@ def kinds() -> str:
 def curve() -> str:
     """Few labels: image AP and pixel AP over the number of labelled defective images."""
     best = [line for line in quality_lines() if line["architecture"] == "efficientnet-lite0"]
-    groups = grouped((line for line in best if line["data"] in ("kolektor", "dagm", "magnetic-tile")), ("data", "labelled"))
+    groups = grouped(
+        (line for line in best if line["data"] in ("kolektor", "dagm", "magnetic-tile")), ("data", "labelled")
+    )
     counts = sorted({n for _, n in groups if n})
     heads = [*map(str, counts), "all"]
-    rows = ["| image AP / pixel AP with labelled defective images | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    rows = [
+        "| image AP / pixel AP with labelled defective images | " + " | ".join(heads) + " |",
+        "|---" * (len(heads) + 1) + "|",
+    ]
     for data in ("kolektor", "dagm", "magnetic-tile"):
         cells = []
         for n in [*counts, None]:

@@ -33,7 +33,9 @@ def shown_commands(page: Path) -> list[str]:
     blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
     inline = re.findall(r"`(flawsmith [a-z][^`]*)`", page.read_text())
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [line.split("#")[0].strip() for line in [*lines, *inline] if re.match(r"(\S*/)?flawsmith [a-z]", line.strip())]
+    return [
+        line.split("#")[0].strip() for line in [*lines, *inline] if re.match(r"(\S*/)?flawsmith [a-z]", line.strip())
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -47,7 +49,11 @@ def test_every_command_and_option_exists(page: Path) -> None:
         if command is None:
             command, _ = subcommand(words[:1])
         assert command is not None, f"{page.name}: {line}"
-        known = {option for parameter in getattr(command, "params", []) for option in (*parameter.opts, *parameter.secondary_opts)}
+        known = {
+            option
+            for parameter in getattr(command, "params", [])
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
         for option in re.findall(r"(?<=\s)--[a-z-]+", line):
             assert option in known | {"--help"}, f"{page.name}: {line}: {option}"
 
@@ -82,6 +88,10 @@ def test_generated_pages_and_tables_are_fresh() -> None:
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
 def test_every_example_runs(example: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(example)], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        [sys.executable, str(example)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr

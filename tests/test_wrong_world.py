@@ -140,12 +140,17 @@ def assert_nothing_half(full: Path, verb: str) -> None:
         (lambda w: ["inspect", w / "run", w / "data", "--out", w / "x"], "recipe"),
         (lambda w: ["export", w / "run", w / "data", "--decision", w / "none.json", "--out", w / "x"], "none.json"),
         (lambda w: ["train", "segment", w / "data", "--out", w / "run"], "--resume"),
-        (lambda w: ["calibrate", w / "run", w / "data", "--out", w / "x", "--max-escape", "0.1", "--split", "test"], "test"),
+        (
+            lambda w: ["calibrate", w / "run", w / "data", "--out", w / "x", "--max-escape", "0.1", "--split", "test"],
+            "test",
+        ),
         (lambda w: ["calibrate", w / "run", w / "data", "--out", w / "x"], "max_escape"),
         (lambda w: ["evaluate", w / "run", w / "data", "--split", "tset"], "tset"),
     ],
 )
-def test_steps_in_the_wrong_order_name_the_right_one(arguments: Callable, words: str, world: Path, call: Callable) -> None:
+def test_steps_in_the_wrong_order_name_the_right_one(
+    arguments: Callable, words: str, world: Path, call: Callable
+) -> None:
     code, said = call(*arguments(world))
     assert code == 2, said
     assert words in said

@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from flawsmith.core import ConfigError, Prediction, Sample
-from flawsmith.core.files import staged_folder, write_atomic
+from flawsmith.core.files import check_free, staged_folder, write_atomic
 from flawsmith.dataset import Dataset
 from flawsmith.dataset.few import with_labelled
 from flawsmith.dataset.split import SplitRule, plan_split, save_split
@@ -68,9 +68,11 @@ def train_segmenter(
     settings = settings or SegmentSettings()
     if run.exists() and any(run.iterdir()) and not (resume or overwrite):
         raise ConfigError(f"{run} is not empty: add --resume to go on, --overwrite to start anew, or choose another")
+    if not resume:
+        check_free(run, overwrite)
     train, val = training_data(folder, labelled, settings.train.seed)
     if not resume:
-        with staged_folder(run, overwrite=True) as stage:
+        with staged_folder(run, overwrite) as stage:
             text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
             write_atomic(stage / "settings.yaml", text.encode())
     model = Segmenter(settings).fit(train, val, run, resume, on_step)

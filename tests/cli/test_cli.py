@@ -20,7 +20,9 @@ def flawsmith(*arguments: str | Path, **options) -> subprocess.CompletedProcess:
     return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, **options)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["dataset", "--help"], ["train", "segment", "--help"], ["export", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["dataset", "--help"], ["train", "segment", "--help"], ["export", "--help"]]
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys; sys.argv = ['flawsmith', *sys.argv[1:]]\n"

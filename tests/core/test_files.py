@@ -78,12 +78,17 @@ def test_an_empty_folder_is_filled_and_a_full_one_refused(tmp_path):
     assert names(tmp_path) == ["out"]
 
 
-def test_a_file_in_the_place_of_the_folder(tmp_path):
+def test_a_file_or_a_strangers_folder_is_never_replaced(tmp_path):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(ConfigError, match="exists and is not empty"):
-        filled(tmp_path / "out", "new")
-    filled(tmp_path / "out", "new", overwrite=True)
-    assert (tmp_path / "out" / "a.txt").read_text() == "new"
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "letters.txt").write_text("dear")
+    for place in ("out", "home"):
+        with pytest.raises(ConfigError, match="exists and is not empty"):
+            filled(tmp_path / place, "new")
+        with pytest.raises(ConfigError, match="was not written by flawsmith"):
+            filled(tmp_path / place, "new", overwrite=True)
+    assert (tmp_path / "home" / "letters.txt").read_text() == "dear"
+    assert names(tmp_path) == ["home", "out"]
 
 
 def fails_half_way(stage: Path) -> None:

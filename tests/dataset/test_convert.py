@@ -197,7 +197,7 @@ def test_wrong_places_are_named(pairs: Path, tmp_path: Path) -> None:
     import_dataset(pairs, tmp_path / "out", overwrite=True)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/mine.jpg").write_bytes(b"precious")
-    with pytest.raises(ConfigError, match="no data set, so it is not replaced"):
+    with pytest.raises(ConfigError, match="was not written by flawsmith"):
         import_dataset(pairs, tmp_path / "photos", overwrite=True)
 
 

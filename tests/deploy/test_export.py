@@ -1,5 +1,6 @@
 """A recipe is written whole, proven, or not at all."""
 
+import errno
 import json
 from copy import deepcopy
 from functools import cache
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from flawsmith.core.defect import Defect
-from flawsmith.core.errors import ConfigError, DataError, GateError
+from flawsmith.core.errors import ConfigError, DataError, EnvironmentFault, GateError
 from flawsmith.core.sample import Sample
 from flawsmith.decide.rules import Decision, RegionRule
 from flawsmith.deploy import export as export_module
@@ -114,6 +115,16 @@ def test_int8_that_flips_falls_back(tmp_path: Path) -> None:
     with pytest.raises(GateError, match="parity"):
         Inspector(tmp_path / "r", "openvino-int8")
     assert Inspector(tmp_path / "r").engine == done.engines[0]
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(folder: Path, *given: object) -> list[str]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(export_module, "write_golden", full)
+    with pytest.raises(EnvironmentFault, match="the disk is full"):
+        quick(tmp_path / "recipe")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_opens_with_everything_in_it(exported: Path) -> None:
     assert set(recipe.info.engines) == set(ENGINES)
     assert recipe.digest == sha256_of(exported / RECIPE)
     assert not recipe.edited
-    on_disk = {p.relative_to(exported).as_posix() for p in exported.rglob("*") if p.is_file()}
+    on_disk = {p.relative_to(exported).as_posix() for p in exported.rglob("[!.]*") if p.is_file()}
     assert on_disk == {*recipe.info.files, RECIPE, "decision.json"}
     assert all(recipe.read(name) == (exported / name).read_bytes() for name in recipe.info.files)
 

@@ -37,7 +37,9 @@ def test_a_kind_that_does_not_occur_is_left_to_cross_entropy(case: tuple) -> Non
     target[:, 1] = 0
     others = dice_loss(logits[:, [0, 2]], target[:, [0, 2]])
     assert float(dice_loss(logits, target)) == pytest.approx(float(others))
-    assert float(cross_entropy(logits[:, [0, 2]], target[:, [0, 2]])) != pytest.approx(float(cross_entropy(logits, target)))
+    assert float(cross_entropy(logits[:, [0, 2]], target[:, [0, 2]])) != pytest.approx(
+        float(cross_entropy(logits, target))
+    )
 
 
 def test_perfect_scores_lose_nothing_and_empty_targets_are_no_division_by_zero() -> None:

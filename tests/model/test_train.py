@@ -15,6 +15,7 @@ from flawsmith.core import ConfigError, DataError
 from flawsmith.core.config import load_settings
 from flawsmith.core.files import sha256_of
 from flawsmith.dataset import Dataset, DatasetInfo, write_dataset
+from flawsmith.dataset.augment import AugmentSettings
 from flawsmith.dataset.few import with_labelled
 from flawsmith.model.checkpoint import load_tensors
 from flawsmith.model.crops import Crops, CropSettings
@@ -132,6 +133,15 @@ def test_defect_crops_show_a_defect(data: Dataset) -> None:
     assert all(crops.batch(step)[1].any(axis=(1, 2, 3)).all() for step in range(4))
     none = Crops(data, data.classes, 1, CropSettings(64, 8, 0.0, off), seed=0)
     assert not all(none.batch(step)[1].any(axis=(1, 2, 3)).all() for step in range(4))
+
+
+def test_crops_of_a_downscaled_network_come_shrunk(data: Dataset) -> None:
+    still = AugmentSettings(flip=False, zoom=0, translate=0, rotate_deg=0, shear_deg=0, light=0, cutout=0)
+    full = Crops(data, data.classes, 1, CropSettings(64, 4, 1.0, still), seed=0).batch(0)
+    half = Crops(data, data.classes, 1, CropSettings(32, 4, 1.0, still, scale=2), seed=0).batch(0)
+    for big, small in zip(full, half, strict=True):
+        mean = big.reshape(*big.shape[:2], 32, 2, 32, 2).mean(axis=(3, 5))
+        np.testing.assert_allclose(small, mean, atol=1e-3)
 
 
 def test_healthy_images_alone_cannot_train_a_segmenter(data: Dataset) -> None:

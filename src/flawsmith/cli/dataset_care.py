@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from flawsmith.dataset.check import CheckReport
     from flawsmith.dataset.findings import Finding
+    from flawsmith.dataset.manifest import Dataset
     from flawsmith.dataset.split import SplitPlan, SplitRule
     from flawsmith.dataset.summary import Part, Summary
 

@@ -26,22 +26,19 @@ def demo(
     as_json: bool = typer.Option(False, "--json", help="Report as JSON on stdout."),
 ) -> None:
     """The whole path in a few minutes: data set, model, evaluation, decision, recipe, verdicts."""
-    import shutil
     import time
 
     from flawsmith import pipeline
     from flawsmith.cli.output import emit_json, emit_table, say, training_bar
     from flawsmith.core.config import load_settings
-    from flawsmith.core.errors import ConfigError
+    from flawsmith.core.files import staged_folder
     from flawsmith.decide.rules import save_decision
     from flawsmith.evaluate.report import write_report
     from flawsmith.evaluate.rows import headline_rows
     from flawsmith.model.segment import SegmentSettings
 
-    if out.exists() and any(out.iterdir()):
-        if not overwrite:
-            raise ConfigError(f"{out} is not empty: choose another --out or add --overwrite")
-        shutil.rmtree(out)
+    with staged_folder(out, overwrite):
+        pass  # an empty folder of ours: what follows is written into it step by step
     start = time.monotonic()
     dataset = make_dataset(data, out / "dataset", seed)
     say(f"1. data set: {len(dataset)} images, defects: {', '.join(dataset.classes)}")

@@ -12,6 +12,9 @@ from typing import Any
 
 from flawsmith.core.errors import ConfigError, DataError, writing
 
+MARK = ".flawsmith"
+_MARK_TEXT = "Written by flawsmith, and replaced as a whole by the same command with --overwrite.\n"
+
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write to a temporary sibling, fsync, rename over `path`, fsync the folder."""
@@ -48,20 +51,30 @@ def read_json(path: Path) -> Any:
 def staged_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
     """A sibling folder to fill; it becomes `out` when the block ends well and vanishes when it does not.
 
-    Raises `ConfigError` when `out` exists and is not empty, unless `overwrite` is set; the old folder is
-    then kept until the new one is complete.
+    Raises `ConfigError` when `out` is in the way. `overwrite` replaces only a folder that was written here, known by
+    its mark: a slip in a path must not cost a home folder. The old folder is kept until the new one is complete.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not overwrite:
-        raise ConfigError(f"{out} exists and is not empty: choose another folder or add --overwrite")
+    check_free(out, overwrite)
     stage = out.with_name(f".{out.name}.partial-{uuid.uuid4().hex[:8]}")
     try:
         with writing(out):
             stage.mkdir(parents=True)
             yield stage
+            (stage / MARK).write_text(_MARK_TEXT)
             _sync_folder(stage)
             _swap(stage, out)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def check_free(out: Path, overwrite: bool) -> None:
+    """Raise `ConfigError` unless `out` is absent, an empty folder, or, with `overwrite`, one that flawsmith wrote."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not overwrite:
+        raise ConfigError(f"{out} exists and is not empty: choose another folder or add --overwrite")
+    if not (out / MARK).is_file():
+        raise ConfigError(f"{out} was not written by flawsmith (it has no {MARK}): remove it yourself or choose another")
 
 
 def _swap(stage: Path, out: Path) -> None:

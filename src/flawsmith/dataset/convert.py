@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from flawsmith.core.config import validate
 from flawsmith.core.errors import ConfigError, DataError, nearest
-from flawsmith.core.files import staged_folder, write_json
+from flawsmith.core.files import check_free, staged_folder, write_json
 from flawsmith.core.image import decode
 from flawsmith.core.sample import GROUPS, Sample
 from flawsmith.dataset.formats import FORMATS, HEALTHY, Format, ReadOptions, Target
@@ -157,7 +157,7 @@ def import_dataset(
     format = _chosen_format(src, format)
     if out is not None:
         _check_apart(src, out)
-        _check_replaceable(out, overwrite)
+        check_free(out, overwrite)
     tally = _Tally()
     options = ReadOptions(
         healthy=tuple(healthy_labels) or HEALTHY,
@@ -238,12 +238,6 @@ def _check_apart(src: Path, out: Path) -> None:
     a, b = src.resolve(), out.resolve()
     if a.is_relative_to(b) or b.is_relative_to(a):
         raise ConfigError(f"the output {out} and the source {src} lie inside one another; choose another folder")
-
-
-def _check_replaceable(out: Path, overwrite: bool) -> None:
-    """`overwrite` is for data sets: a folder of something else is not thrown away by a slip in a path."""
-    if overwrite and out.is_dir() and any(out.iterdir()) and not (out / INFO).is_file():
-        raise ConfigError(f"{out} is not empty and no data set, so it is not replaced: choose another folder")
 
 
 def _at_least(low: int, value: int, name: str) -> int:

@@ -82,7 +82,7 @@ def plan_split(dataset: Dataset, rule: SplitRule, alike: Callable[[], np.ndarray
     dealt = deal(counts, kind_of, fractions / fractions.sum(), np.random.default_rng(rule.seed))
     splits[rows] = active[dealt[groups]]
     remarks += [
-        f"{name!r} is in {count} group{'s' * (count > 1)} only: it cannot be in every split"
+        f"{name!r} is in {count} group{'s' if count > 1 else ''} only: it cannot be in every split"
         for name, count in zip(names, holders, strict=True)
         if 0 < count < len(active)
     ]
@@ -145,7 +145,9 @@ def membership_of(table: pa.Table) -> tuple[np.ndarray, list[str]]:
 
 
 def _encoded(column: pa.ChunkedArray | pa.Array) -> tuple[np.ndarray, list[str]]:
+    """Index into the sorted names, and the names."""
     names = pc.unique(column)
+    names = pc.take(names, pc.array_sort_indices(names))
     return pc.index_in(column, value_set=names).to_numpy().astype(np.int64), [str(name) for name in names.to_pylist()]
 
 

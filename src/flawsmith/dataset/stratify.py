@@ -3,7 +3,8 @@
 Greedy, after Sechidis, Tsoumakas and Vlahavas (2011), for groups instead of images: groups that hold the largest share
 of some class come first, and each goes where its classes are missing most. A class that has only as many groups left
 as there are splits without it must go to one of those. Groups with the same counts are dealt out together, so a
-million images take seconds. At last, where groups are few, they are moved and swapped as long as that helps.
+million images take seconds. Where groups are few, they are then moved and swapped as long as that helps; where they
+are very few, every way is tried.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import numpy as np
 Change = list[tuple[int, int]]  # (group, the split it goes to)
 _ABSENT = 1e6  # outweighs any unevenness
 _POLISHED = 500  # groups up to which every move and swap is weighed
+_VERY_FEW = 8  # groups up to which every way is tried: 6561 for three splits
 _TRIES = 5000  # changes tried to bring a class into a split that lacks it
 _GAIN = 1e-6
 
@@ -59,20 +61,36 @@ def deal(counts: np.ndarray, kind_of: np.ndarray, fractions: np.ndarray, rng: np
     weights = counts / np.maximum(groups_of_kind @ counts, 1)
     has = counts > 0
     total = groups_of_kind @ has
-    shape = (len(fractions), counts.shape[1])
     wanted = total >= len(fractions)
+    if len(kind_of) <= _VERY_FEW:
+        return _best_of_all(weights[kind_of], has[kind_of], wanted, fractions, rng)
+    shape = (len(fractions), counts.shape[1])
     shares = Shares(np.tile(-fractions[:, None], shape[1]), np.zeros(shape, np.int64), total, wanted)
     shuffled = rng.permutation(len(kind_of))
     shuffled = shuffled[np.argsort(kind_of[shuffled], kind="stable")]
     ends = np.cumsum(groups_of_kind)
     splits = np.empty(len(kind_of), np.int64)
-    for kind in np.argsort(-(weights**2).sum(axis=1), kind="stable"):
+    first = (weights**2).sum(axis=1) * rng.uniform(0.8, 1.25, len(weights))  # another seed, another split as good
+    for kind in np.argsort(-first, kind="stable"):
         numbers = _deal_kind(shares, weights[kind], has[kind], int(groups_of_kind[kind]), fractions)
         members = shuffled[ends[kind] - groups_of_kind[kind] : ends[kind]]
         splits[members] = np.repeat(np.arange(len(fractions)), numbers)
     if len(kind_of) <= _POLISHED:
         _polish(shares, splits, weights[kind_of], has[kind_of])
     return splits
+
+
+def _best_of_all(
+    weights: np.ndarray, has: np.ndarray, wanted: np.ndarray, fractions: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """The best of all ways to deal out a few groups; of several equally good ones, any."""
+    ways = np.indices([len(fractions)] * len(weights)).reshape(len(weights), -1).T
+    cost = np.zeros(len(ways))
+    for split, fraction in enumerate(fractions):
+        there = (ways == split).astype(float)
+        cost += ((there @ weights - fraction) ** 2).sum(axis=1)
+        cost += _ABSENT * ((there @ has == 0) & wanted).sum(axis=1)
+    return ways[rng.choice(np.flatnonzero(cost < cost.min() + 1e-9))]
 
 
 def _deal_kind(shares: Shares, weights: np.ndarray, has: np.ndarray, groups: int, fractions: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from flawsmith.core.errors import DataError
@@ -13,12 +14,13 @@ from flawsmith.dataset.manifest import Dataset
 
 @dataclass(frozen=True)
 class CropSettings:
-    """side: pixels of a crop; size: crops in a batch; defect: share of crops centred on a defect."""
+    """side: pixels of a crop after it is shrunk by `scale`; size: crops in a batch; defect: share centred on a defect."""
 
     side: int
     size: int
     defect: float
     augment: AugmentSettings
+    scale: int = 1
 
 
 class Crops:
@@ -42,7 +44,7 @@ class Crops:
         self._room = cache_bytes
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images float32 (N, C, side, side) in raw intensities; targets float32 (N, K, side, side) of 0 and 1."""
+        """Images float32 (N, C, side, side) in raw intensities; targets float32 (N, K, side, side), covered shares."""
         rng = np.random.default_rng([self.seed, step])
         crops = [self._crop(rng) for _ in range(self.settings.size)]
         images = np.stack([image.transpose(2, 0, 1) for image, _ in crops])
@@ -55,8 +57,10 @@ class Crops:
         else:
             image, masks = self._load(int(rng.integers(len(self.dataset))))
             centre = (rng.uniform(0, image.shape[1] - 1), rng.uniform(0, image.shape[0] - 1))
-        matrix = affine(rng, centre, side, augment)
-        crop, planes = warp(image, masks, matrix, side)
+        matrix = affine(rng, centre, side * self.settings.scale, augment)
+        crop, planes = warp(image, masks, matrix, side * self.settings.scale)
+        if self.settings.scale > 1:
+            crop, planes = shrunk(crop, side), shrunk(planes.transpose(1, 2, 0), side).transpose(2, 0, 1)
         top = 255.0 if image.dtype == np.uint8 else 65535.0
         return cutout(rng, relight(rng, crop, top, augment), planes, augment)
 
@@ -82,6 +86,12 @@ class Crops:
             _, (old, old_masks) = self._cache.popitem(last=False)
             self._room += old.nbytes + old_masks.nbytes
         return image, masks
+
+
+def shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
+    """(H, W, C) to float32 (side, side, C), each pixel the mean of those it covers."""
+    small = cv2.resize(pixels.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+    return small.reshape(side, side, -1)
 
 
 def usable(dataset: Dataset, kinds: tuple[str, ...]) -> Dataset:

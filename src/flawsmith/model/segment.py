@@ -52,7 +52,10 @@ class SegmentSettings(Settings):
 
 
 class SegmentNet(nn.Module):
-    """Raw intensities in, logits out: normalise, shrink, network, back to size."""
+    """Raw intensities in, logits out: shrink, normalise, network, back to size.
+
+    While training, crops come already shrunk, and their logits and masks stay at that scale.
+    """
 
     def __init__(self, net: nn.Module, mean: Tensor, std: Tensor, downscale: int) -> None:
         super().__init__()
@@ -62,10 +65,11 @@ class SegmentNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Float (N, C, H, W), 0 … 255 or 65535, to logits (N, K, H, W)."""
-        if self.downscale > 1:
+        scales = self.downscale > 1 and not self.training
+        if scales:
             x = functional.avg_pool2d(x, self.downscale)
         logits = self.net((x - self.mean) / self.std)
-        if self.downscale > 1:
+        if scales:
             scale = float(self.downscale)
             logits = functional.interpolate(logits, scale_factor=scale, mode="bilinear", align_corners=False)
         return logits
@@ -126,12 +130,13 @@ class Segmenter:
         torch.manual_seed(self.settings.train.seed)
         self.norm_ = norm
         self.net_ = build(self.settings.net, self.spec, norm, weights=True).to(device)
-        side = chosen.crop * scale_of(self.settings.net)
         crops = Crops(
             dataset,
             kinds,
             channels,
-            CropSettings(side, chosen.batch, chosen.defect_crops, self.settings.augment),
+            CropSettings(
+                chosen.crop, chosen.batch, chosen.defect_crops, self.settings.augment, scale_of(self.settings.net)
+            ),
             chosen.seed,
             chosen.cache_mb << 20,
         )
