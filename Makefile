@@ -23,7 +23,12 @@ check: venv
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+# Hours on two cores; each is resumable or short. The README's tables come from their results.
 bench: venv
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/manifest_million.py
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/quality.py --data $(or $(FLAWSMITH_TEST_DATA),../shared/data)
 	$(BIN)/python benchmarks/table.py
 
 docs: venv

@@ -148,13 +148,14 @@ def measure(arguments: list[Any], repeats: int) -> dict[str, Any]:
 def run(command: list[str]) -> tuple[float, float, str]:
     """Wall seconds, peak resident MB and stdout of a process; findings (exit code 1) are no failure here."""
     start = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as out:
-        process = subprocess.Popen(command, stdout=out)
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as remarks:
+        process = subprocess.Popen(command, stdout=out, stderr=remarks)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - start
         if process.returncode not in (0, 1):
-            sys.exit(f"{command} ended with {process.returncode}")
+            remarks.seek(0)
+            sys.exit(f"{command} ended with {process.returncode}: {remarks.read()}")
         out.seek(0)
         return seconds, usage.ru_maxrss / 1024, out.read()
 

@@ -130,7 +130,44 @@ def curve() -> str:
     return "\n".join(rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"quality": quality, "kinds": kinds, "curve": curve}
+def speed() -> str:
+    """Speed and memory through the inspector, ratios within one run."""
+    path = RESULTS / "speed.json"
+    if not path.exists():
+        return "Not measured yet."
+    report = json.loads(path.read_text())
+    rows = [
+        "| image | threads | engine | ms (IQR) | × eager | of the floor | peak MB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in report["rows"]:
+        figures = f"{row['ms']:.0f} ({row['iqr_ms']:.0f}) | {row['times_eager']:.1f} | {row['floor_share']:.0%}"
+        rows.append(f"| {row['size']} | {row['threads']} | {row['contender']} | {figures} | {row['peak_mb']:.0f} |")
+    flipped = ", ".join(f"{name} {count}" for name, count in report["parity"]["flipped"].items())
+    held_out = report["parity"]["held_out_images"]
+    machine = report["hardware"]
+    notes = f"{machine['processor']}, {machine['cores']} cores. Verdicts flipped of {held_out}: {flipped}."
+    return "\n".join([*rows, "", notes])
+
+
+def manifest() -> str:
+    """A manifest of a million rows."""
+    path = RESULTS / "manifest_million.json"
+    if not path.exists():
+        return "Not measured yet."
+    report = json.loads(path.read_text())
+    rows = ["| a million rows | seconds | peak MB |", "|---|---|---|", f"| open | {report['open_s']:.2f} | – |"]
+    rows += [f"| {name} | {c['seconds']:.1f} | {c['peak_mb']} |" for name, c in report["commands"].items()]
+    return "\n".join(rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "quality": quality,
+    "kinds": kinds,
+    "curve": curve,
+    "speed": speed,
+    "manifest": manifest,
+}
 
 
 if __name__ == "__main__":

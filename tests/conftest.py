@@ -14,7 +14,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 
 
-@pytest.fixture()
+@pytest.fixture
 def real_data() -> Callable[[str], Path]:
     """`real_data("kolektor-sdd")` is that folder; the test is skipped where there is none, and fails in CI."""
 

@@ -33,12 +33,13 @@ class TinyNet(nn.Module):
         with torch.no_grad():
             for part in (self.first, self.down, self.mid, self.head):
                 part.weight.mul_(0.05)
-                part.bias.zero_()
+                part.bias = nn.Parameter(torch.zeros(part.out_channels))
             self.first.weight[0] = 1 / (9 * channels)  # the mean brightness around a pixel
             self.mid.weight[0] = 0
             self.mid.weight[0, 0, 1, 1] = 1
-            self.head.weight[0, 0], self.head.bias[0] = 20, -16  # sigmoid(20 mean - 16): 0.5 at a mean of 0.8
-            self.head.weight[1, 0], self.head.bias[1] = -20, 4  # 0.5 at 0.2
+            self.head.weight[0, 0], self.head.weight[1, 0] = 20, -20
+            # sigmoid(20 mean - 16) is 0.5 at a mean of 0.8, sigmoid(4 - 20 mean) at 0.2
+            self.head.bias = nn.Parameter(torch.tensor([-16.0, 4.0]))
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = pixels.permute(0, 3, 1, 2).to(torch.float32) / self.top
@@ -48,7 +49,8 @@ class TinyNet(nn.Module):
 
 
 def tiny_spec(channels: int = 1, bit_depth: int = 8) -> ModelSpec:
-    return ModelSpec(kinds=("bright", "dark"), channels=channels, bit_depth=bit_depth, stride=2, margin=6, max_side=64)
+    values = {"channels": channels, "bit_depth": bit_depth, "stride": 2, "margin": 6, "max_side": 64}
+    return ModelSpec.model_validate({"kinds": ("bright", "dark"), **values})
 
 
 def tiny_image(
@@ -71,6 +73,14 @@ def tiny_samples(count: int = 6, channels: int = 1, bit_depth: int = 8, defectiv
         defects = (Defect(kind, (20, 10, 32, 22), np.ones((12, 12), bool)),) if kind else ()
         samples.append(Sample(f"part{index}", pixels, kind is None, kind or "good", defects))
     return samples
+
+
+def shifted_net(shift: float) -> TinyNet:
+    """The tiny network with its logits shifted: another network of the same shape."""
+    net = TinyNet().eval()
+    assert net.head.bias is not None
+    net.head.bias.data += shift
+    return net
 
 
 @cache

@@ -123,7 +123,7 @@ def calibrate_model(
     roi: np.ndarray | None = None,
     watch: Callable[[Scored], Scored] = lambda pairs: pairs,
 ) -> CalibrationReport:
-    """Choose thresholds and areas on the request's split. Raises `GateError` where the target cannot be demonstrated."""
+    """Choose thresholds and areas on the request's split. Raises `GateError` where the target cannot be shown."""
     part = dataset.split(request.split)
     check_enough(part, request)
     request = request.model_copy(update={"dataset": dataset.info.name, "dataset_hash": dataset.info.content_hash})

@@ -2,7 +2,6 @@
 
 import errno
 import json
-from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from flawsmith.line.engine import ENGINES, INT8_FILES
 from flawsmith.line.golden import read_golden
 from flawsmith.line.inspector import Inspector
 from flawsmith.line.recipe import open_recipe
-from tiny_recipe import DECISION, tiny_export, tiny_image, tiny_net, tiny_samples, tiny_spec
+from tiny_recipe import DECISION, shifted_net, tiny_export, tiny_image, tiny_net, tiny_samples, tiny_spec
 
 once = cache(export_onnx)
 
@@ -83,8 +82,7 @@ def test_a_card_without_figures_says_so(tmp_path: Path) -> None:
 
 def test_a_flip_of_onnx_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: the exporter writes another network."""
-    net = deepcopy(tiny_net())
-    net.head.bias.data -= 9
+    net = shifted_net(-9)
     monkeypatch.setattr(export_module, "export_onnx", lambda module, spec: export_onnx(net, spec))
     with pytest.raises(GateError, match="verdicts flip") as refused:
         quick(tmp_path / "recipe")

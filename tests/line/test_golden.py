@@ -2,7 +2,6 @@
 
 import io
 import json
-from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from flawsmith.deploy.onnx_graph import export_onnx
 from flawsmith.line.engine import ENGINES
 from flawsmith.line.golden import GOLDEN, pack_maps, read_golden, unpack_maps, verify_golden
 from flawsmith.line.recipe import RECIPE, open_recipe
-from tiny_recipe import tiny_net, tiny_spec
+from tiny_recipe import shifted_net, tiny_spec
 
 
 def replant(folder: Path, name: str, data: bytes) -> None:
@@ -29,10 +28,7 @@ def replant(folder: Path, name: str, data: bytes) -> None:
 
 
 def sick_network(shift: float) -> bytes:
-    """The tiny network with its logits shifted."""
-    net = deepcopy(tiny_net())
-    net.head.bias.data += shift
-    return export_onnx(net, tiny_spec())
+    return export_onnx(shifted_net(shift), tiny_spec())
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,6 +1,7 @@
 """The inspector judges, and whatever it cannot judge is REVIEW."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flawsmith.core.errors import ConfigError
-from flawsmith.core.image import encode_png
+from flawsmith.core.image import decode, encode_png
+from flawsmith.core.spec import predict_image
+from flawsmith.decide import decide
+from flawsmith.deploy.parity import torch_run
 from flawsmith.line.engine import ENGINES
 from flawsmith.line.inspector import Inspector
-from tiny_recipe import tiny_image
+from tiny_recipe import tiny_image, tiny_net
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +163,20 @@ def test_truncation_is_never_ok(inspector: Inspector, suffix: str, data: st.Data
 def test_engines_by_wrong_names(exported: Path) -> None:
     with pytest.raises(ConfigError, match="Did you mean"):
         Inspector(exported, "openvin")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_real_photographs_get_the_verdicts_of_torch(
+    exported: Path, engine: str, real_data: Callable[[str], Path]
+) -> None:
+    """Sizes and grain as cameras give them: 500x1250 JPEGs, through windows of 64 px."""
+    inspector = Inspector(exported, engine, threads=1)
+    for path in sorted((real_data("kolektor-sdd") / "defect").glob("*.jpg"))[:2]:
+        found = inspector.inspect(path)
+        image = decode(path)
+        expected = predict_image(torch_run(tiny_net()), image[:200], inspector.recipe.info.spec)
+        part = inspector.inspect(image[:200])
+        assert found.prediction is not None
+        assert found.prediction.maps.shape == (2, *image.shape)
+        assert part.status == decide(expected, inspector.recipe.decision).status
+        assert part.score == pytest.approx(expected.score, abs=0.06)

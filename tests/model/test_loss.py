@@ -10,7 +10,7 @@ from torch.nn import functional
 from flawsmith.model.loss import LOSSES, adaptive, both, cross_entropy, dice_loss
 
 
-@pytest.fixture()
+@pytest.fixture
 def case() -> tuple[torch.Tensor, torch.Tensor]:
     rng = np.random.default_rng(0)
     return torch.from_numpy(rng.standard_normal((2, 3, 8, 8))), torch.from_numpy((rng.random((2, 3, 8, 8)) < 0.2) * 1.0)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -185,7 +186,7 @@ def test_learning_rate_warms_up_and_falls() -> None:
     top = int(np.argmax(rates))
     assert settings.warmup - 1 <= top <= settings.warmup
     assert rates[-1] < 0.02 * settings.learning_rate
-    assert all(a <= b for a, b in zip(rates[:top], rates[1 : top + 1], strict=True))
+    assert all(a <= b for a, b in pairwise(rates[: top + 1]))
 
 
 def test_bf16_follows_the_choice() -> None:

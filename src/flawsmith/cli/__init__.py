@@ -1,6 +1,7 @@
 """The command line: one verb per step of the path. Heavy imports happen inside the commands, never here."""
 
 import sys
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
@@ -14,7 +15,7 @@ PATH = ("demo", "dataset", "train", "evaluate", "calibrate", "export", "inspect"
 class InPathOrder(TyperGroup):
     """Lists the verbs in the order of the path."""
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=PATH.index)
 
 

@@ -221,7 +221,7 @@ def _show_findings(report: CheckReport, limit: int) -> None:
         typer.echo("\n".join(_lines(finding, limit)))
     notes = len(report.findings) - report.errors
     read = "every file was read" if report.pixels else "the manifest alone was read"
-    typer.echo(f"{report.errors} errors, {notes} notes; {read}")
+    typer.echo(f"errors: {report.errors}, notes: {notes}; {read}")
 
 
 def _lines(finding: Finding, limit: int) -> Iterator[str]:

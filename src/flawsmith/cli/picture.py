@@ -56,7 +56,7 @@ def _steps(sample: "Sample", inspection: "Inspection") -> list[np.ndarray]:
     return [photo, marked, cv2.cvtColor(cv2.applyColorMap(scores, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)]
 
 
-def _fitted(pixels: np.ndarray):  # noqa: ANN202 (Pillow is imported when needed)
+def _fitted(pixels: np.ndarray):
     """Scaled to the width of a cell, at most two cells high."""
     from PIL import Image
 

@@ -74,7 +74,9 @@ def check_free(out: Path, overwrite: bool) -> None:
     if not overwrite:
         raise ConfigError(f"{out} exists and is not empty: choose another folder or add --overwrite")
     if not (out / MARK).is_file():
-        raise ConfigError(f"{out} was not written by flawsmith (it has no {MARK}): remove it yourself or choose another")
+        raise ConfigError(
+            f"{out} was not written by flawsmith (it has no {MARK}): remove it yourself or choose another"
+        )
 
 
 def _swap(stage: Path, out: Path) -> None:

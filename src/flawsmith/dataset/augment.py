@@ -15,7 +15,7 @@ from flawsmith.core.config import Settings
 
 
 class AugmentSettings(Settings):
-    """Ranges are symmetric around no change; 0 switches one off. Each light change is drawn with probability `light`."""
+    """Ranges are symmetric around no change, 0 is off. Each light change is drawn with probability `light`."""
 
     flip: bool = True
     zoom: float = Field(default=0.2, ge=0, lt=1)  # factor within [1/(1+zoom), 1+zoom]

@@ -82,12 +82,14 @@ def _of_labels(table: pa.Table) -> Iterator[Finding]:
     label = pc.utf8_lower(pc.utf8_trim_whitespace(table["label"]))
     unlabelled = pc.is_in(label, value_set=pa.array(_NO_LABEL)).to_numpy() | table["label"].is_null().to_numpy()
     yield from found("no-label", table, unlabelled | table["healthy"].is_null().to_numpy(), table["label"])
-    healthy = pc.fill_null(table["healthy"], True).to_numpy()
+    healthy = pc.fill_null(table["healthy"], False).to_numpy()
+    defective = pc.fill_null(pc.invert(table["healthy"]), False).to_numpy()
     marked = pc.fill_null(pc.greater(pc.list_value_length(table["defects"]), 0), False).to_numpy()
     good = pc.fill_null(pc.equal(label, "good"), False).to_numpy()
     yield from found("healthy-with-defects", table, healthy & marked)
-    yield from found("label-against-health", table, (good != healthy) & ~unlabelled, table["label"])
-    yield from found("no-region", table, ~healthy & ~marked)
+    against = (good & defective) | (~good & healthy & ~marked & ~unlabelled)
+    yield from found("label-against-health", table, against, table["label"])
+    yield from found("no-region", table, defective & ~marked)
 
 
 def _of_defects(dataset: Dataset) -> Iterator[Finding]:
@@ -95,7 +97,7 @@ def _of_defects(dataset: Dataset) -> Iterator[Finding]:
     defects: Any = table["defects"].combine_chunks()
     rows, every = pc.list_parent_indices(defects).to_numpy(), pc.list_flatten(defects)
     value = {name: pc.fill_null(pc.struct_field(every, name), -9).to_numpy() for name in _DEFECT_NUMBERS}
-    width, height = (pc.fill_null(table[name], 0).to_numpy()[rows] for name in ("width", "height"))
+    width, height = (pc.fill_null(table[name], 2**31 - 1).to_numpy()[rows] for name in ("width", "height"))
     across, down = value["x1"] - value["x0"], value["y1"] - value["y0"]
     outside = (value["x0"] < 0) | (value["y0"] < 0) | (across < 1) | (down < 1)
     outside |= (value["x1"] > width) | (value["y1"] > height)

@@ -17,15 +17,15 @@ class Finding:
 
     @property
     def severity(self) -> Severity:
-        return _KNOWN[self.code][0]
+        return KNOWN[self.code][0]
 
     @property
     def meaning(self) -> str:
-        return _KNOWN[self.code][1]
+        return KNOWN[self.code][1]
 
     @property
     def remedy(self) -> str:
-        return _KNOWN[self.code][2]
+        return KNOWN[self.code][2]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -42,7 +42,7 @@ _IMPORT = "import the data set again"
 _EDIT = "correct the labels at their source and import again"
 _SPLIT = "run: flawsmith dataset split"
 _RESTORE = "restore the file, or import again"
-_KNOWN: dict[str, tuple[Severity, str, str]] = {
+KNOWN: dict[str, tuple[Severity, str, str]] = {
     # the manifest as such
     "empty": ("error", "the data set holds no image", _IMPORT),
     "content-hash": ("error", "the manifest was changed after it was written", _IMPORT),

@@ -14,7 +14,7 @@ from flawsmith.dataset.manifest import Dataset
 
 @dataclass(frozen=True)
 class CropSettings:
-    """side: pixels of a crop after it is shrunk by `scale`; size: crops in a batch; defect: share centred on a defect."""
+    """side: pixels of a crop, shrunk by `scale`; size: crops in a batch; defect: share centred on a defect."""
 
     side: int
     size: int

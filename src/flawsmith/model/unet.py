@@ -17,7 +17,7 @@ def conv_norm(inputs: int, outputs: int) -> list[nn.Module]:
 
 
 class NarrowEncoder(nn.Module):
-    """The contracting path of the DAGM U-Net (NVIDIA, "UNet Industrial"): `filters`, doubled at each of `depth` levels."""
+    """The contracting path of NVIDIA's DAGM U-Net ("UNet Industrial"): `filters`, doubled at each of `depth` levels."""
 
     def __init__(self, channels: int, filters: int = 16, depth: int = 5) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ Flaw = Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]
 
 
 def surfaces(count: int, seed: int = 0, side: int = 256, flawed: float = 0.5, per_part: int = 2) -> Iterator[Sample]:
-    """`count` grey images (side, side), uint8, a share `flawed` with one to three flaws; `per_part` images of one part."""
+    """`count` grey uint8 images (side, side), a share `flawed` with one to three flaws, `per_part` images of a part."""
     for index in range(count):
         part = index // per_part
         bad = math.floor((part + 1) * flawed) > math.floor(part * flawed)
