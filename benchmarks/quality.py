@@ -4,7 +4,7 @@ Each seed has its own third of the parts as test images, a fifth of the remainin
 the rest, so the three test folds are disjoint and together hold every image once. Nothing is chosen on a test fold.
 
     python benchmarks/quality.py --data ../shared/data                 # everything, resumable
-    python benchmarks/quality.py --data ../shared/data --only kolektor --architecture unet --seeds 1
+    python benchmarks/quality.py --data ../shared/data --only kolektor --architecture unet --seeds 0
 """
 
 import argparse
@@ -30,28 +30,19 @@ FOLDERS = {
 TURNED = {"tool-wear": "augment.rotate_deg=180"}  # its pictures come turned by 90 degrees
 CURVE = ("kolektor", "dagm", "magnetic-tile")
 LABELS = (5, 10, 20)
-STEPS = {"kolektor": 400, "dagm": 300, "magnetic-tile": 800, "tool-wear": 300, "neu": 400, "deeppcb": 400}
+STEPS = {"kolektor": 400, "dagm": 200, "magnetic-tile": 800, "tool-wear": 200, "neu": 300, "deeppcb": 300}
 ARCHITECTURES = ("efficientnet-lite0", "unet")
 
 
 def jobs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """All trainings, the most telling first."""
-    seeds = range(args.seeds)
-    everything = [
-        *({"data": d, "architecture": a, "seed": s} for a in ARCHITECTURES for s in seeds for d in FOLDERS),
-        *(
-            {"data": d, "architecture": ARCHITECTURES[0], "seed": s, "labelled": n}
-            for s in seeds
-            for n in LABELS
-            for d in CURVE
-        ),
-    ]
-    if args.curve_first:
-        everything.sort(key=lambda job: "labelled" not in job)
-    for job in everything:
-        wanted = not args.only or job["data"] in args.only
-        if wanted and (not args.architecture or job["architecture"] == args.architecture):
-            yield {"labelled": None, **job}
+    """All trainings that are asked for, the most telling first; `labelled` 0 is all labels."""
+    for network in args.architecture:
+        for labelled in args.labelled:
+            for seed in args.seeds:
+                for data in args.only:
+                    # The curve is drawn for one network and three data sets.
+                    if not labelled or (network == ARCHITECTURES[0] and data in CURVE):
+                        yield {"data": data, "architecture": network, "seed": seed, "labelled": labelled or None}
 
 
 def fold_of(dataset: Any, seed: int) -> list[str]:
@@ -103,7 +94,7 @@ def run(job: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     train, val, test = (dataset.where(split == name) for name in ("train", "val", "test"))
     if job["labelled"]:
         train = with_labelled(train, job["labelled"], job["seed"])
-    steps = 200 if job["labelled"] else STEPS[job["data"]]
+    steps = 150 if job["labelled"] else STEPS[job["data"]]
     options = [f"net.architecture={job['architecture']}", f"train.seed={job['seed']}", f"train.steps={steps}"]
     options += [*([TURNED[job["data"]]] if job["data"] in TURNED else []), *args.set]
     if args.threads:
@@ -187,11 +178,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, default=Path("runs/quality"))
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--only", nargs="*", choices=[*FOLDERS])
-    parser.add_argument("--architecture", choices=ARCHITECTURES)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=[*FOLDERS], default=[*FOLDERS])
+    parser.add_argument("--architecture", nargs="+", choices=ARCHITECTURES, default=[*ARCHITECTURES])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--labelled", nargs="+", type=int, default=[0, *LABELS], help="0: all")
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--curve-first", action="store_true")
     parser.add_argument(
         "--set", action="append", default=[], help="A training setting for every run, e.g. train.steps=400"
     )

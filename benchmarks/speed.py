@@ -115,7 +115,11 @@ def prepare(args: argparse.Namespace, work: Path) -> tuple[Path, Path]:
     if args.run is None and not (run / "model.safetensors").exists():
         train_one(data, run, args.quick)
     if not recipe.exists():
-        decision = load_decision(args.decision) if args.decision else Decision(default=RegionRule(threshold=0.5))
+        decision = (
+            load_decision(args.decision)
+            if args.decision
+            else Decision(default=RegionRule(threshold=0.5, min_area_px=20))
+        )
         request = ExportRequest(images=8 if args.quick else 60, calibration_images=8 if args.quick else 48)
         log: Callable[[str], None] = lambda step: print(f"export: {step}", file=sys.stderr, flush=True)  # noqa: E731
         export_segmenter(Segmenter.load(run), Dataset.open(data), decision, recipe, request, log)

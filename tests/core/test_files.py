@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -226,10 +227,16 @@ except EnvironmentFault as error:
 """
 
 
-def test_a_read_only_folder_is_an_environment_fault(tmp_path):
-    for parent in (tmp_path, *tmp_path.parents[:3]):
-        parent.chmod(0o755)
-    folder = tmp_path / "closed"
+@pytest.fixture
+def public_folder():
+    """One that other users can reach, unlike tmp_path: root ignores permissions, so the test runs as nobody."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_read_only_folder_is_an_environment_fault(public_folder):
+    folder = public_folder / "closed"
     folder.mkdir(mode=0o555)
     run = [sys.executable, "-c", AS_NOBODY, str(folder)]
     closed = subprocess.run(run, capture_output=True, text=True, check=False)

@@ -119,7 +119,7 @@ FILES: dict[str, tuple[Callable[[Path], object], dict[str, str]]] = {
     ),
     "mask of another size": (
         lambda root: overwrite(root / MASK, lambda p: p[:, 5:]),
-        {"changed-mask": "003.png", "mask-size": "is (40, 55), the image (40, 60)"},
+        {"changed-mask": "003.png", "mask-size": "(40, 55), its image (40, 60)"},
     ),
     "mask empty": (
         lambda root: overwrite(root / MASK, repaint(1, 0)),
@@ -127,7 +127,7 @@ FILES: dict[str, tuple[Callable[[Path], object], dict[str, str]]] = {
     ),
     "value without a defect": (
         lambda root: overwrite(root / MASK, lambda p: np.where(np.arange(60) > 57, 7, p).astype(np.uint8)),
-        {"changed-mask": "003.png", "stray-mask-value": "layer 0, values 7"},
+        {"changed-mask": "003.png", "stray-mask-value": "003.png: values 7"},
     ),
     "mask outside its box": (
         lambda root: overwrite(root / MASK, lambda p: np.roll(p, 2, axis=1)),
@@ -146,7 +146,7 @@ def test_faults_of_files_are_found(tmp_path, fault):
     for code, seen in wanted.items():
         found = only(report, code)
         assert found.count == 1
-        assert IMAGE in found.where[0]
+        assert found.where[0].startswith(MASK if "mask" in code else IMAGE)
         assert seen in found.where[0]
     assert check_dataset(dataset, pixels=False).findings == ()
 
@@ -278,7 +278,7 @@ def test_the_command_lists_files_meaning_and_remedy(tmp_path, command):
     assert code == 1
     assert "error: unreadable-image (1): the image is missing, damaged or of a kind that is not read" in out
     assert "do: restore the file, or import again" in out
-    assert f"{IMAGE}: 003.png: No such file or directory" in out
+    assert f"{IMAGE}: No such file or directory" in out
     assert "errors: 1, notes: 0; every file was read" in out
 
 

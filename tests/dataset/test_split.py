@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -276,10 +278,16 @@ main()
 """
 
 
-def test_a_read_only_data_set_is_an_environment_fault(tmp_path):
-    dataset = made(tmp_path / "set", parts())
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        folder.chmod(0o755)
+@pytest.fixture
+def public_folder():
+    """One that other users can reach, unlike tmp_path: root ignores permissions, so the test runs as nobody."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_read_only_data_set_is_an_environment_fault(public_folder):
+    dataset = made(public_folder / "set", parts())
     dataset.root.chmod(0o555)
     run = [sys.executable, "-c", READ_ONLY, "dataset", "split", str(dataset.root)]
     done = subprocess.run(run, capture_output=True, text=True, check=False, env={**os.environ, "HOME": "/"})

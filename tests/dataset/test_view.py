@@ -93,8 +93,12 @@ def test_filters(tmp_path):
         choose(dataset, Choice(label="scrach"))
     with pytest.raises(ConfigError, match=r"--kind 'dint' is not in the data set. Did you mean 'dent'\?"):
         choose(dataset, Choice(kind="dint"))
+    with pytest.raises(ConfigError, match=r"--split 'tset' is not in the data set. Did you mean 'test'\?"):
+        choose(dataset, Choice(split="tset"))
+    with pytest.raises(ConfigError, match=r"--split 'test' is not in the data set\.$"):
+        choose(dataset.take([0]), Choice(split="test"))
     with pytest.raises(DataError, match="has no such image; see: flawsmith dataset info"):
-        choose(dataset, Choice(split="val"))
+        choose(dataset, Choice(split="test", kind="dent"))
 
 
 def test_the_sheet_has_equal_cells_and_the_colours_of_the_kinds(tmp_path):

@@ -15,8 +15,8 @@ from flawsmith.dataset.findings import LISTED, Finding
 from flawsmith.dataset.manifest import Dataset
 from flawsmith.dataset.threads import in_threads
 
-Problem = tuple[str, str]  # (code of the finding, what was seen)
-Checked = tuple[str, list[Problem], np.ndarray | None]
+Problem = tuple[str, str]  # (code of the finding, file and what was seen)
+Checked = tuple[list[Problem], np.ndarray | None]  # with the fine structure where that was wanted
 Track = Callable[[Iterable[Checked]], Iterable[Checked]]
 _COLUMNS = ("file_name", "sha256", "width", "height", "channels", "bit_depth", "masks", "defects")
 
@@ -29,13 +29,13 @@ def file_findings(dataset: Dataset, wanted: np.ndarray, track: Track = iter) -> 
     structures: Structures = {}
     rows = zip(_rows(dataset), is_wanted.tolist(), strict=True)
     checked = in_threads(lambda item: _check_row(dataset.root, *item), rows)
-    for number, (name, problems, structure) in enumerate(track(checked)):
+    for number, (problems, structure) in enumerate(track(checked)):
         if is_wanted[number]:
             structures[number] = structure
-        for code, seen in problems:
+        for code, where in problems:
             counts[code] += 1
             if len(places[code]) < LISTED:
-                places[code].append(f"{name}: {seen}" if seen else name)
+                places[code].append(where)
     return [Finding(code, count, tuple(places[code])) for code, count in counts.items()], structures
 
 
@@ -45,45 +45,47 @@ def _rows(dataset: Dataset) -> Iterator[dict[str, Any]]:
 
 
 def _check_row(root: Path, row: dict[str, Any], wanted: bool) -> Checked:
-    image, problems = _read(root / row["file_name"], row["sha256"], "image")
+    image, problems = _read(root, row, "image")
     if image is not None:
         problems += _of_image(image, row)
     shape = (row["height"], row["width"])
     for index, mask in enumerate(row["masks"] or ()):
-        layer, seen = _read(root / mask["file_name"], mask["sha256"], "mask")
+        layer, seen = _read(root, mask, "mask")
         problems += seen
         if layer is None:
             continue
         if layer.shape != shape:
-            problems.append(("mask-size", f"{mask['file_name']} is {layer.shape}, the image {shape}"))
+            problems.append(("mask-size", f"{mask['file_name']}: {layer.shape}, its image {shape}"))
         else:
-            problems += _of_layer(layer, index, row["defects"] or [])
-    structure = fine_structure(image) if wanted and image is not None else None
-    return row["file_name"], problems, structure
+            found = _of_layer(layer, index, row["defects"] or [])
+            problems += [(code, f"{mask['file_name']}: {seen}") for code, seen in found]
+    return problems, fine_structure(image) if wanted and image is not None else None
 
 
-def _read(path: Path, sha256: str | None, what: str) -> tuple[np.ndarray | None, list[Problem]]:
+def _read(root: Path, row: dict[str, Any], what: str) -> tuple[np.ndarray | None, list[Problem]]:
     """The pixels, and what is wrong with the file; `what` is "image" or "mask"."""
+    name = str(row["file_name"])
     try:
-        data = path.read_bytes()
-        pixels = decode(data, path.name)
+        data = (root / name).read_bytes()
+        pixels = decode(data, name)
     except OSError as error:
-        return None, [(f"unreadable-{what}", f"{path.name}: {error.strerror}")]
+        return None, [(f"unreadable-{what}", f"{name}: {error.strerror}")]
     except DataError as error:
         return None, [(f"unreadable-{what}", str(error))]
-    return pixels, [] if sha256_of(data) == sha256 else [(f"changed-{what}", path.name if what == "mask" else "")]
+    return pixels, [] if sha256_of(data) == row["sha256"] else [(f"changed-{what}", name)]
 
 
 def _of_image(image: np.ndarray, row: dict[str, Any]) -> list[Problem]:
+    name = row["file_name"]
     found = {
         "height": image.shape[0],
         "width": image.shape[1],
         "channels": 1 if image.ndim == 2 else image.shape[2],
         "bit_depth": 8 * image.dtype.itemsize,
     }
-    differs = [f"{name} {value}, manifest {row[name]}" for name, value in found.items() if value != row[name]]
-    problems = [("image-shape", "; ".join(differs))] if differs else []
-    return [*problems, ("blank", f"all {image.flat[0]}")] if image.min() == image.max() else problems
+    differs = [f"{key} {value}, manifest {row[key]}" for key, value in found.items() if value != row[key]]
+    problems = [("image-shape", f"{name}: {'; '.join(differs)}")] if differs else []
+    return [*problems, ("blank", f"{name}: all {image.flat[0]}")] if image.min() == image.max() else problems
 
 
 def _of_layer(layer: np.ndarray, index: int, defects: list[dict[str, Any]]) -> Iterator[Problem]:
@@ -92,7 +94,7 @@ def _of_layer(layer: np.ndarray, index: int, defects: list[dict[str, Any]]) -> I
     own = {number for number, defect in enumerate(defects, start=1) if defect["layer"] == index}
     stray = sorted(set(np.flatnonzero(pixels).tolist()) - own - {0})
     if stray:
-        yield "stray-mask-value", f"layer {index}, values {', '.join(map(str, stray[:10]))}"
+        yield "stray-mask-value", f"values {', '.join(map(str, stray[:10]))}"
     for number in sorted(own):
         defect = defects[number - 1]
         x0, y0, x1, y1 = (max(defect[edge], 0) for edge in ("x0", "y0", "x1", "y1"))

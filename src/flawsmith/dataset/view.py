@@ -54,13 +54,14 @@ class Choice:
 def choose(dataset: Dataset, choice: Choice) -> Dataset:
     """The chosen images, defective ones first.
 
-    Raises `ConfigError` for a label or kind that is not in the data set, `DataError` when no image is left.
+    Raises `ConfigError` for a split, label or kind that is not in the data set, `DataError` when no image is left.
     """
     if choice.count < 1:
         raise ConfigError(f"--count {choice.count}: wanted 1 or more")
     table = dataset.table
     keep = np.ones(len(dataset), bool)
     if choice.split is not None:
+        _check_known("--split", choice.split, pc.unique(table["split"].drop_null()).to_pylist())
         keep &= _equal(table["split"], choice.split)
     if choice.label is not None:
         _check_known("--label", choice.label, pc.unique(table["label"]).to_pylist())
@@ -121,7 +122,8 @@ def _has_kind(table: pa.Table, kind: str) -> np.ndarray:
 
 def _check_known(option: str, given: str, known: Sequence[str]) -> None:
     if given not in known:
-        raise ConfigError(f"{option} {given!r} is not in the data set.{nearest(given, [str(name) for name in known])}")
+        hint = nearest(given, [str(name) for name in known]) if known else ""
+        raise ConfigError(f"{option} {given!r} is not in the data set.{hint}")
 
 
 def _mixed(table: pa.Table, rows: np.ndarray, count: int) -> np.ndarray:
