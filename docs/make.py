@@ -12,6 +12,7 @@ from flawsmith.cli import app
 from flawsmith.core.spec import ModelSpec
 from flawsmith.dataset.manifest import DatasetInfo
 from flawsmith.decide.rules import Decision
+from flawsmith.line.recipe import RecipeInfo
 from flawsmith.model.segment import SegmentSettings
 
 DOCS = Path(__file__).parent
@@ -19,6 +20,7 @@ SCHEMAS = {
     "segment": SegmentSettings,
     "dataset": DatasetInfo,
     "decision": Decision,
+    "recipe": RecipeInfo,
     "model-spec": ModelSpec,
 }
 

@@ -61,9 +61,9 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
 
 @pytest.fixture
 def full(tmp_path: Path) -> Iterator[Path]:
-    """A disk with 4 KiB of room."""
+    """A disk without room for another page."""
     for place in mounted(tmp_path / "full", "size=32k"):
-        (place / "ballast").write_bytes(bytes(24 << 10))
+        (place / "ballast").write_bytes(bytes(32 << 10))
         yield place
 
 

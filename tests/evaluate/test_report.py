@@ -116,7 +116,7 @@ def test_the_folder_holds_the_page_and_the_metrics(tmp_path, evaluation):
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["schema_version"] == 1
     assert metrics == evaluation.to_json()
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["metrics.json", "report.html"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".flawsmith", "metrics.json", "report.html"]
 
 
 def test_factory_users_never_read_of_positives_and_negatives(page, evaluation):

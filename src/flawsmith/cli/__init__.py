@@ -47,16 +47,19 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 def main() -> None:
     """Entry point. A user's own mistake ends in one line on stderr and the designed exit code, never a traceback."""
     from flawsmith.cli.output import complain
-    from flawsmith.core.errors import FlawsmithError
 
     try:
         app()
-    except FlawsmithError as error:
-        complain(str(error))
-        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         complain("stopped by the user")
         sys.exit(130)
     except MemoryError:
         complain("out of memory: use smaller images, a smaller batch or a machine with more memory")
         sys.exit(3)
+    except Exception as error:
+        from flawsmith.core.errors import FlawsmithError  # brings numpy and OpenCV, so not before it is needed
+
+        if not isinstance(error, FlawsmithError):
+            raise
+        complain(str(error))
+        sys.exit(error.exit_code)

@@ -34,7 +34,7 @@ def evaluate(
     """Figures of a model on one split: report.html and metrics.json."""
     from flawsmith import pipeline
     from flawsmith.cli.output import emit_json, say, track
-    from flawsmith.core.errors import ConfigError
+    from flawsmith.core.files import check_free
     from flawsmith.dataset import Dataset
     from flawsmith.decide.rules import load_decision
     from flawsmith.evaluate.report import write_report
@@ -42,8 +42,7 @@ def evaluate(
     from flawsmith.model.segment import Segmenter
 
     out = out or model / f"report-{split}"
-    if out.exists() and any(out.iterdir()) and not overwrite:
-        raise ConfigError(f"{out} exists and is not empty: choose another --out or add --overwrite")
+    check_free(out, overwrite)
     data = Dataset.open(dataset)
     total = len(data.split(split))
     rules = load_decision(decision) if decision else None
@@ -56,7 +55,7 @@ def evaluate(
         lambda pairs: track(pairs, "evaluating", total),
         str(model),
     )
-    page = write_report(evaluation, out)
+    page = write_report(evaluation, out, overwrite)
     if as_json:
         emit_json(evaluation.to_json())
     else:

@@ -69,7 +69,12 @@ def _line(model: type[BaseModel], error: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"unknown key {key!r}.{nearest(str(error['loc'][-1]), _keys(model, error['loc'][:-1]))}"
-    return f"{key + ': ' if key else ''}{error['msg']}, got {error['input']!r}"
+    return f"{key + ': ' if key else ''}{error['msg']}, got {_brief(error['input'])}"
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _keys(model: type[BaseModel], path: tuple) -> list[str]:

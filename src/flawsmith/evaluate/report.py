@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from flawsmith import __version__
-from flawsmith.core.files import write_atomic, write_json
+from flawsmith.core.files import staged_folder, write_atomic, write_json
 from flawsmith.evaluate.evaluation import ORIGIN, Evaluation, nouns
 from flawsmith.evaluate.images import OperatingPoints
 
@@ -15,13 +15,15 @@ METRICS = "metrics.json"
 _LISTED_POINTS = 60
 
 
-def write_report(evaluation: Evaluation, out_dir: Path) -> Path:
-    """Write `report.html` and `metrics.json` into `out_dir`; the page's path. The same evaluation, the same bytes.
+def write_report(evaluation: Evaluation, out_dir: Path, overwrite: bool = False) -> Path:
+    """Write the folder `out_dir` of `report.html` and `metrics.json`, whole or not at all; the page's path.
 
-    Raises `EnvironmentFault` when the folder cannot be written.
+    The same evaluation gives the same bytes. Raises `EnvironmentFault` when the folder cannot be written, `ConfigError`
+    when it is in the way (see `staged_folder`).
     """
-    write_json(out_dir / METRICS, evaluation.to_json())
-    write_atomic(out_dir / REPORT, render(evaluation).encode("utf-8", "replace"))
+    with staged_folder(out_dir, overwrite) as stage:
+        write_json(stage / METRICS, evaluation.to_json())
+        write_atomic(stage / REPORT, render(evaluation).encode("utf-8", "replace"))
     return out_dir / REPORT
 
 

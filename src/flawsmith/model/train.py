@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from flawsmith.core.config import Settings
-from flawsmith.core.errors import ConfigError, GateError
+from flawsmith.core.errors import ConfigError, GateError, writing
 from flawsmith.model.checkpoint import (
     load_tensors,
     named,
@@ -124,7 +124,8 @@ def train(
     loop = _Loop(net, average, best, optimizer, settings, device, State(), identity or {})
     if resume and run and (run / "checkpoint.safetensors").exists():
         loop.restore(run / "checkpoint.safetensors")
-    with _logs(run) as log, ThreadPoolExecutor(1) as pool:
+    log = _Logs(run)
+    with ThreadPoolExecutor(1) as pool:
         for images, targets in _ahead(pool, batch, loop.state, settings.steps):
             loss = loop.advance(images, targets)
             state = loop.state
@@ -246,27 +247,31 @@ def _ahead(pool: ThreadPoolExecutor, batch: Batch, state: State, steps: int) -> 
         yield now
 
 
-class _logs:
-    """TensorBoard scalars under `run/tensorboard`; nothing without a folder."""
+class _Logs:
+    """TensorBoard scalars under `run/tensorboard`; nothing without a folder.
+
+    Written here and now, not by torch's writer thread, which would die of a full disk without a word.
+    """
 
     def __init__(self, run: Path | None) -> None:
-        self.run, self.start = run, time.time()
+        self._path = run / "tensorboard" / f"events.out.tfevents.{time.time_ns()}" if run else None
 
-    def __enter__(self) -> Callable[[State], None]:
-        self.writer = None
-        if self.run:
-            from torch.utils.tensorboard.writer import SummaryWriter
+    def __call__(self, state: State) -> None:
+        """Add the last record of the history."""
+        if self._path is None:
+            return
+        # protobuf makes these classes when it is imported
+        from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+        from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
-            self.writer = SummaryWriter(str(self.run / "tensorboard"))
-        return self._log
-
-    def _log(self, state: State) -> None:
-        if self.writer:
-            record = state.history[-1]
-            for key in ("loss", "learning_rate", "iou"):
-                if key in record:
-                    self.writer.add_scalar(key, record[key], state.step)
-
-    def __exit__(self, *_: object) -> None:
-        if self.writer:
-            self.writer.close()
+        record = state.history[-1]
+        values = [Summary.Value(tag=key, simple_value=record[key]) for key in record if key != "step"]
+        with writing(self._path):
+            events = [Event(wall_time=time.time(), step=state.step, summary=Summary(value=values))]
+            if not self._path.exists():
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                events.insert(0, Event(wall_time=time.time(), file_version="brain.Event:2"))
+            with self._path.open("ab") as file:
+                for event in events:
+                    RecordWriter(file).write(event.SerializeToString())
