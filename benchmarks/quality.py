@@ -30,7 +30,7 @@ FOLDERS = {
 TURNED = {"tool-wear": "augment.rotate_deg=180"}  # its pictures come turned by 90 degrees
 CURVE = ("kolektor", "dagm", "magnetic-tile")
 LABELS = (5, 10, 20)
-STEPS = {"kolektor": 400, "dagm": 200, "magnetic-tile": 800, "tool-wear": 200, "neu": 300, "deeppcb": 300}
+STEPS = {"kolektor": 400, "dagm": 200, "magnetic-tile": 800, "tool-wear": 200, "neu": 400, "deeppcb": 300}
 ARCHITECTURES = ("efficientnet-lite0", "unet")
 
 

@@ -21,7 +21,7 @@ from flawsmith.deploy.segmenter import ExportRequest, export_segmenter
 from flawsmith.evaluate.evaluation import DatasetFacts, Evaluation, evaluate
 from flawsmith.model.crops import usable
 from flawsmith.model.segment import Segmenter, SegmentSettings
-from flawsmith.model.train import Progress
+from flawsmith.model.train import CHECKPOINT, Progress
 
 Scored = Iterator[tuple[Sample, Prediction]]
 
@@ -68,11 +68,12 @@ def train_segmenter(
     settings = settings or SegmentSettings()
     if run.exists() and any(run.iterdir()) and not (resume or overwrite):
         raise ConfigError(f"{run} is not empty: add --resume to go on, --overwrite to start anew, or choose another")
-    if not resume:
-        check_free(run, overwrite)
+    fresh = not (resume and (run / CHECKPOINT).exists())
+    if fresh:
+        check_free(run, overwrite or resume)
     train, val = training_data(folder, labelled, settings.train.seed)
-    if not resume:
-        with staged_folder(run, overwrite) as stage:
+    if fresh:
+        with staged_folder(run, overwrite or resume) as stage:
             text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
             write_atomic(stage / "settings.yaml", text.encode())
     model = Segmenter(settings).fit(train, val, run, resume, on_step)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from flawsmith.core import ConfigError, DataError
+from flawsmith.core import ConfigError, DataError, Defect, Sample
 from flawsmith.core.config import load_settings
 from flawsmith.core.files import sha256_of
 from flawsmith.dataset import Dataset, DatasetInfo, write_dataset
@@ -20,7 +20,7 @@ from flawsmith.dataset.augment import AugmentSettings
 from flawsmith.dataset.few import with_labelled
 from flawsmith.model.checkpoint import load_tensors
 from flawsmith.model.crops import Crops, CropSettings
-from flawsmith.model.segment import Segmenter, SegmentSettings, measure
+from flawsmith.model.segment import Segmenter, SegmentSettings, auto_downscale, measure
 from flawsmith.model.train import rate_at, use_bf16
 from flawsmith.synth.surface import surfaces
 
@@ -178,6 +178,19 @@ def test_grey_in_rgb_is_learnt_as_grey(tmp_path: Path) -> None:
     as_colour = write_dataset(tmp_path / "colour", tinted, DatasetInfo(name="colour"))
     assert measure(as_rgb, "auto")[0] == 1
     assert measure(as_colour, "auto")[0] == 3
+
+
+@pytest.mark.parametrize(("thick", "side", "scale"), [(20, 1000, 4), (20, 500, 2), (7, 1000, 2), (3, 1000, 1)])
+def test_downscale_keeps_flaws_wide_enough(thick: int, side: int, scale: int, tmp_path: Path) -> None:
+    mask = np.zeros((side, side), bool)
+    mask[50 : 50 + thick, 50:200] = True
+    image = np.zeros((side, side), np.uint8)
+    marked = Sample("a", image, False, "scratch", (Defect.from_mask("scratch", mask),))
+    boxed = Sample("b", image, False, "scratch", (Defect("scratch", (50, 50, 200, 50 + thick)),))
+    masks = write_dataset(tmp_path / "masks", [marked], DatasetInfo(name="masks"))
+    boxes = write_dataset(tmp_path / "boxes", [boxed], DatasetInfo(name="boxes"))
+    assert auto_downscale(masks, ("scratch",)) == scale
+    assert auto_downscale(boxes, ("scratch",)) == 1
 
 
 def test_learning_rate_warms_up_and_falls() -> None:

@@ -114,5 +114,6 @@ def make_dataset(data: Path | None, folder: Path, seed: int) -> "Dataset":
     dataset = pipeline.split_dataset(folder, SplitRule(seed=seed))
     findings = check_dataset(dataset)
     for finding in findings.findings:
-        say(f"   check: {finding.count} × {finding.meaning}")
+        if finding.severity == "error":
+            say(f"   check: {finding.count} × {finding.meaning}; {finding.remedy}")
     return dataset

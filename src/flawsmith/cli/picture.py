@@ -1,4 +1,4 @@
-"""One picture of the whole path: photograph, truth, score map, verdict, a few parts side by side."""
+"""One picture of the whole path: image, truth, score map, verdict, a few parts side by side."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ _CELL = 300
 _HEAD = 34
 _LEFT = 150
 _PAPER, _INK, _TRUTH = (255, 255, 255), (30, 30, 30), (0, 158, 115)
-ROWS = ("photograph", "truth", "score map", "verdict")
+ROWS = ("image", "truth", "score map", "verdict")
 
 
 def overview(cases: Sequence[tuple["Sample", "Inspection"]], kinds: tuple[str, ...]) -> np.ndarray:

@@ -27,6 +27,9 @@ from flawsmith.model.checkpoint import (
 from flawsmith.model.loss import LOSSES
 
 
+CHECKPOINT = "checkpoint.safetensors"
+
+
 class TrainSettings(Settings):
     """How long and how fast. `precision` "auto" uses bfloat16 autocast where the processor computes it natively."""
 
@@ -109,7 +112,7 @@ def train(
 ) -> State:
     """Fit `net` in place; it ends with the best validated averaged weights, or the last where nothing validates.
 
-    run:      folder for `checkpoint.safetensors` and TensorBoard logs; None keeps nothing
+    run:      folder for the checkpoint and TensorBoard logs; None keeps nothing
     identity: JSON that must be equal for a checkpoint to be resumed (settings, data hash)
 
     Raises `ConfigError` when a checkpoint belongs to another run, `GateError` when the loss stops being a number.
@@ -122,8 +125,8 @@ def train(
     best = deepcopy(average)
     optimizer = torch.optim.AdamW(_groups(net, settings), weight_decay=settings.weight_decay)
     loop = _Loop(net, average, best, optimizer, settings, device, State(), identity or {})
-    if resume and run and (run / "checkpoint.safetensors").exists():
-        loop.restore(run / "checkpoint.safetensors")
+    if resume and run and (run / CHECKPOINT).exists():
+        loop.restore(run / CHECKPOINT)
     log = _Logs(run)
     with ThreadPoolExecutor(1) as pool:
         for images, targets in _ahead(pool, batch, loop.state, settings.steps):
@@ -133,7 +136,7 @@ def train(
                 loop.validate(validate, loss)
                 log(state)
                 if run:
-                    loop.save(run / "checkpoint.safetensors")
+                    loop.save(run / CHECKPOINT)
             iou = state.history[-1].get("iou") if state.history else None
             on_step(Progress(state.step, settings.steps, loss, iou))
             if state.done:
