@@ -1,6 +1,6 @@
 """How far EfficientNet-Lite0's U-Net sees: largest difference between tiled and whole-image scores over the margin.
 
-The narrow U-Net's margin is exact (tests/model/test_unet.py); this network's exact radius is larger than most images, so
+The narrow U-Net's margin is exact (tests/model/test_unet.py). This network's exact radius exceeds most images, so
 what is left beyond a margin is measured: on surfaces like those that it was trained on, three seeds.
 """
 

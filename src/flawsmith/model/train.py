@@ -26,7 +26,6 @@ from flawsmith.model.checkpoint import (
 )
 from flawsmith.model.loss import LOSSES
 
-
 CHECKPOINT = "checkpoint.safetensors"
 
 
