@@ -11,7 +11,7 @@ demo: venv
 	$(BIN)/flawsmith demo --out demo --overwrite
 
 test: venv
-	$(BIN)/pytest
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
 
 fix: venv
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,71 @@
+"""`flawsmith demo`: the whole path, small."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from flawsmith.cli import app, demo
+from flawsmith.core import DataError, decode
+from flawsmith.dataset import Dataset, DatasetInfo, write_dataset
+from flawsmith.line import open_recipe
+from flawsmith.synth.surface import surfaces
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo of 40 surfaces and a few training steps."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "SURFACES", 40)
+        result = runner.invoke(app, ["demo", "--out", str(out), "--steps", "12", "--json"])
+    assert result.exit_code == 0, result.output
+    (out / "told.json").write_text(result.stdout)
+    return out
+
+
+def test_it_goes_the_whole_way(done: Path) -> None:
+    told = json.loads((done / "told.json").read_text())
+    test = Dataset.open(done / "dataset").split("test")
+    assert sum(told["verdicts"].values()) == len(test)
+    assert Path(told["report"]).is_file()
+    assert told["evaluation"]["headline"].startswith("Synthetic")
+    assert open_recipe(done / "recipe").decision.calibration is not None
+    lines = (done / "inspected" / "verdicts.jsonl").read_text().splitlines()
+    assert len(lines) == len(test)
+
+
+def test_its_picture_has_a_column_per_case_and_a_row_per_step(done: Path) -> None:
+    picture = decode(done / "overview.png")
+    assert picture.shape[1] == 150 + 5 * 310
+    assert picture.shape[0] > 4 * 300
+    # Score maps are drawn in colour: no row is blank paper.
+    assert all((np.ptp(band, axis=(0, 1)) > 30).any() for band in np.array_split(picture, 4))
+
+
+def test_it_refuses_a_folder_in_use_and_replaces_only_its_own(done: Path, tmp_path: Path) -> None:
+    assert "exists and is not empty" in str(runner.invoke(app, ["demo", "--out", str(done)]).exception)
+    (tmp_path / "letter.txt").write_text("dear")
+    strangers = runner.invoke(app, ["demo", "--out", str(tmp_path), "--overwrite"])
+    assert "was not written by flawsmith" in str(strangers.exception)
+    assert (tmp_path / "letter.txt").read_text() == "dear"
+
+
+def test_photographs_of_an_unknown_layout_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    result = runner.invoke(app, ["demo", "--data", str(tmp_path / "photos"), "--out", str(tmp_path / "out")])
+    assert isinstance(result.exception, DataError)
+
+
+def test_it_takes_labelled_photographs(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    write_dataset(made, surfaces(40, side=96), DatasetInfo(name="made"))
+    exported = tmp_path / "coco"
+    assert runner.invoke(app, ["dataset", "export", str(made), "--format", "coco", "--out", str(exported)]).exit_code == 0
+    dataset = demo.make_dataset(exported, tmp_path / "imported", seed=0)
+    assert len(dataset) == 40
+    assert set(dataset.column("split")) == {"train", "val", "test"}
