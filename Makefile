@@ -26,6 +26,7 @@ check: venv
 # Hours on two cores; each is resumable or short. The README's tables come from their results.
 bench: venv
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/margin.py
 	$(BIN)/python benchmarks/manifest_million.py
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/quality.py --data $(or $(FLAWSMITH_TEST_DATA),../shared/data)

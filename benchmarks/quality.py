@@ -78,8 +78,8 @@ def prepare(data: Path, work: Path, name: str) -> Any:
     return Dataset.open(work / name)
 
 
-def run(job: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
-    """One training and its figures on the test fold."""
+def run(job: dict[str, Any], args: argparse.Namespace) -> dict[str, Any] | None:
+    """One training and its figures on the test fold; None where there are fewer labels than asked for."""
     import psutil
     import torch
 
@@ -93,6 +93,8 @@ def run(job: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     split = np.array(fold_of(dataset, job["seed"]))
     train, val, test = (dataset.where(split == name) for name in ("train", "val", "test"))
     if job["labelled"]:
+        if job["labelled"] > (~np.array(train.column("healthy"))).sum():
+            return None
         train = with_labelled(train, job["labelled"], job["seed"])
     steps = 150 if job["labelled"] else STEPS[job["data"]]
     options = [f"net.architecture={job['architecture']}", f"train.seed={job['seed']}", f"train.steps={steps}"]
@@ -192,6 +194,9 @@ def main() -> None:
         if key_of(job) in done(args.results):
             continue
         line = run(job, args)
+        if line is None:
+            print(key_of(job), "left out: the training fold has fewer labelled defects", flush=True)
+            continue
         with args.results.open("a") as file:
             file.write(json.dumps(line) + "\n")
         shown = {

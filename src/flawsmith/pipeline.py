@@ -10,6 +10,7 @@ import yaml
 from flawsmith.core import ConfigError, Prediction, Sample
 from flawsmith.core.files import check_free, staged_folder, write_atomic
 from flawsmith.dataset import Dataset
+from flawsmith.dataset.duplicates import look_alikes
 from flawsmith.dataset.few import with_labelled
 from flawsmith.dataset.split import SplitRule, plan_split, save_split
 from flawsmith.decide.calibrate import calibrate, check_enough
@@ -20,16 +21,21 @@ from flawsmith.deploy.export import Export
 from flawsmith.deploy.segmenter import ExportRequest, export_segmenter
 from flawsmith.evaluate.evaluation import DatasetFacts, Evaluation, evaluate
 from flawsmith.model.crops import usable
-from flawsmith.model.segment import Segmenter, SegmentSettings
+from flawsmith.model.segment import WEIGHTS, Segmenter, SegmentSettings
 from flawsmith.model.train import CHECKPOINT, Progress
 
 Scored = Iterator[tuple[Sample, Prediction]]
 
 
-def split_dataset(folder: Path, rule: SplitRule | None = None) -> Dataset:
+def split_dataset(
+    folder: Path, rule: SplitRule | None = None, say: Callable[[str], None] = lambda remark: None
+) -> Dataset:
     """Share the images out to train, val and test by group, and write it into the manifest."""
     dataset = Dataset.open(folder)
-    return save_split(dataset, plan_split(dataset, rule or SplitRule()))
+    plan = plan_split(dataset, rule or SplitRule(), lambda: look_alikes(dataset))
+    for remark in plan.remarks:
+        say(remark)
+    return save_split(dataset, plan)
 
 
 def training_data(folder: Path, labelled: int | None = None, seed: int = 0) -> tuple[Dataset, Dataset | None]:
@@ -66,19 +72,26 @@ def train_segmenter(
 ) -> Segmenter:
     """Learn from the train split, stop on the val split, keep model, checkpoint, logs and settings in `run`."""
     settings = settings or SegmentSettings()
-    if run.exists() and any(run.iterdir()) and not (resume or overwrite):
+    if run.is_dir() and any(run.iterdir()) and not (resume or overwrite):
         raise ConfigError(f"{run} is not empty: add --resume to go on, --overwrite to start anew, or choose another")
     fresh = not (resume and (run / CHECKPOINT).exists())
+    if fresh and resume and (run / WEIGHTS).exists():
+        raise ConfigError(f"{run} holds a finished model and no checkpoint to resume; choose another folder")
     if fresh:
         check_free(run, overwrite or resume)
     train, val = training_data(folder, labelled, settings.train.seed)
     if fresh:
         with staged_folder(run, overwrite or resume) as stage:
-            text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
-            write_atomic(stage / "settings.yaml", text.encode())
+            _keep_settings(stage, settings)
     model = Segmenter(settings).fit(train, val, run, resume, on_step)
     model.save(run)
+    _keep_settings(run, model.settings)
     return model
+
+
+def _keep_settings(run: Path, settings: SegmentSettings) -> None:
+    text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+    write_atomic(run / "settings.yaml", text.encode())
 
 
 def score(model: Segmenter, dataset: Dataset, roi: np.ndarray | None = None) -> Scored:
@@ -94,24 +107,24 @@ def evaluate_model(
     decision: Decision | None = None,
     roi: np.ndarray | None = None,
     watch: Callable[[Scored], Scored] = lambda pairs: pairs,
-    name: str = "",
 ) -> Evaluation:
     """Figures on one split; with a decision, escapes and false rejects are its own."""
     part = dataset.split(split)
     if decision is not None:
         check_kinds(decision, model.spec.kinds)
-    facts = DatasetFacts(name=dataset.info.name, content_hash=part.content_hash, split=split, model=name)
+    content = part.content_hash
+    facts = DatasetFacts(name=dataset.info.name, content_hash=content, split=split, model=model.identity(roi))
     pairs = watch(score(model, part, roi))
     if decision is None:
         return evaluate(pairs, model.spec.kinds, dataset=facts, roi=roi)
-    rules = [rule for kind in model.spec.kinds if (rule := decision.rule(kind))]
+    rules = [rule for kind in model.spec.kinds if (rule := decision.rule(kind)) and rule.action != "ignore"]
     return evaluate(
         pairs,
         model.spec.kinds,
         threshold=min(rule.threshold for rule in rules),
         min_area_px=max(1, min(rule.min_area_px for rule in rules)),
         rejects=lambda prediction: decide(prediction, decision).status != "OK",
-        rule="the decision",
+        rule="the decision, where REVIEW does not pass",
         dataset=facts,
         roi=roi,
     )
@@ -127,7 +140,13 @@ def calibrate_model(
     """Choose thresholds and areas on the request's split. Raises `GateError` where the target cannot be shown."""
     part = dataset.split(request.split)
     check_enough(part, request)
-    request = request.model_copy(update={"dataset": dataset.info.name, "dataset_hash": dataset.info.content_hash})
+    request = request.model_copy(
+        update={
+            "dataset": dataset.info.name,
+            "dataset_hash": dataset.info.content_hash,
+            "model": model.identity(roi),
+        }
+    )
     return calibrate(watch(score(model, part, roi)), model.spec.kinds, request)
 
 

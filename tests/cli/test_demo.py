@@ -65,7 +65,9 @@ def test_it_takes_labelled_photographs(tmp_path: Path) -> None:
     made = tmp_path / "made"
     write_dataset(made, surfaces(40, side=96), DatasetInfo(name="made"))
     exported = tmp_path / "coco"
-    assert runner.invoke(app, ["dataset", "export", str(made), "--format", "coco", "--out", str(exported)]).exit_code == 0
+    assert (
+        runner.invoke(app, ["dataset", "export", str(made), "--format", "coco", "--out", str(exported)]).exit_code == 0
+    )
     dataset = demo.make_dataset(exported, tmp_path / "imported", seed=0)
     assert len(dataset) == 40
     assert set(dataset.column("split")) == {"train", "val", "test"}

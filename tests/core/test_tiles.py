@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from flawsmith.core.errors import ConfigError
 from flawsmith.core.tiles import Tiling, spans, tiled, window_side
 
 tilings = st.builds(
@@ -43,7 +44,7 @@ def test_a_smaller_window_needs_no_more_windows_than_the_largest(tiling, blocks)
 
 
 def test_a_window_that_is_all_margin_is_refused():
-    with pytest.raises(ValueError, match="window 256 leaves nothing after a margin of 128 on both sides"):
+    with pytest.raises(ConfigError, match="window 256 leaves nothing after a margin of 128 on both sides"):
         spans(4096, Tiling(16, 128, 256))
 
 

@@ -49,7 +49,7 @@ def test_one_line_says_everything(inspector: Inspector, photographs: Path, tmp_p
     ng = rows[1]
     assert set(ng) == {
         "schema_version", "file", "sha256", "status", "reasons", "score", "defects", "recipe", "decision", "engine",
-        "roi", "ms", "time",
+        "roi", "ms", "time", "overlay",
     }  # fmt: skip
     assert ng["sha256"] == sha256_of(photographs / "part1.png")
     assert ng["recipe"] == inspector.recipe.digest

@@ -56,6 +56,11 @@ def main() -> None:
     except MemoryError:
         complain("out of memory: use smaller images, a smaller batch or a machine with more memory")
         sys.exit(3)
+    except ModuleNotFoundError as error:
+        if (error.name or "flawsmith").startswith("flawsmith"):
+            raise
+        complain(f"{error.name} is not installed; this command needs: pip install 'flawsmith[train]'")
+        sys.exit(3)
     except Exception as error:
         from flawsmith.core.errors import FlawsmithError  # brings numpy and OpenCV, so not before it is needed
 

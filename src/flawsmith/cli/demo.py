@@ -49,7 +49,7 @@ def demo(
     report = pipeline.calibrate_model(model, dataset, cost_request(data is None))
     save_decision(out / "decision.json", report.decision)
     say(f"3. decision: a part is bad when {report.min_area_px} px or more score {report.threshold:g} or more")
-    evaluation = pipeline.evaluate_model(model, dataset, "test", report.decision, name="demo")
+    evaluation = pipeline.evaluate_model(model, dataset, "test", report.decision)
     page = write_report(evaluation, out / "report")
     say(f"4. {evaluation.headline}")
     done = pipeline.export_recipe(model, dataset, report.decision, out / "recipe")
@@ -100,7 +100,8 @@ def make_dataset(data: Path | None, folder: Path, seed: int) -> "Dataset":
     """Import the photographs, or make the surfaces; check and split."""
     from flawsmith import pipeline
     from flawsmith.cli.output import say, track
-    from flawsmith.dataset import DatasetInfo, write_dataset
+    from flawsmith.core.errors import DataError
+    from flawsmith.dataset import Dataset, DatasetInfo, write_dataset
     from flawsmith.dataset.check import check_dataset
     from flawsmith.dataset.convert import import_dataset
     from flawsmith.dataset.split import SplitRule
@@ -111,7 +112,9 @@ def make_dataset(data: Path | None, folder: Path, seed: int) -> "Dataset":
         write_dataset(folder, track(surfaces(SURFACES, seed), "making surfaces", SURFACES), info)
     else:
         import_dataset(data, folder)
-    dataset = pipeline.split_dataset(folder, SplitRule(seed=seed))
+    if not any(Dataset.open(folder).column("healthy")):
+        raise DataError(f"{data} has no healthy images; a demo weighs escapes against false rejects and needs both")
+    dataset = pipeline.split_dataset(folder, SplitRule(seed=seed), say)
     findings = check_dataset(dataset)
     for finding in findings.findings:
         if finding.severity == "error":

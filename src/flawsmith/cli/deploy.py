@@ -40,21 +40,23 @@ def export(
     from flawsmith.model.segment import Segmenter
 
     rules = load_decision(decision)
-    headline, figures = _figures(metrics) if metrics else ("", ())
+    trained = Segmenter.load(model)
+    region = read_roi(roi) if roi else None
+    headline, figures = _figures(metrics, trained.identity(region)) if metrics else ("", ())
     request = ExportRequest(
         name=name,
         split=split,
         images=images,
         calibration_images=calibration_images,
         engines=tuple(engine) or None,
-        roi=read_roi(roi) if roi else None,
+        roi=region,
         headline=headline,
         figures=figures,
         limits=tuple(limit),
         threads=threads,
         overwrite=overwrite,
     )
-    done = export_segmenter(Segmenter.load(model), Dataset.open(dataset), rules, out, request, say)
+    done = export_segmenter(trained, Dataset.open(dataset), rules, out, request, say)
     if as_json:
         emit_json(_report(done, out))
     else:
@@ -66,14 +68,17 @@ def export(
     say(f"recipe: {out}")
 
 
-def _figures(metrics: Path) -> tuple[str, tuple[tuple[str, str, str], ...]]:
-    """Headline and main figures of an evaluation."""
+def _figures(metrics: Path, identity: str) -> tuple[str, tuple[tuple[str, str, str], ...]]:
+    """Headline and main figures of an evaluation of this very model. Raises `ConfigError` for another's."""
     from flawsmith.core.config import validate
+    from flawsmith.core.errors import ConfigError
     from flawsmith.core.files import read_json
     from flawsmith.evaluate.evaluation import Evaluation
     from flawsmith.evaluate.rows import headline_rows
 
     evaluation = validate(Evaluation, read_json(metrics), str(metrics))
+    if evaluation.dataset.model != identity:
+        raise ConfigError(f"{metrics} is of another model or region of interest: run flawsmith evaluate again")
     return evaluation.headline, tuple((str(a), str(b), str(c)) for a, b, c in headline_rows(evaluation))
 
 

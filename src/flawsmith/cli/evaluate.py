@@ -53,7 +53,6 @@ def evaluate(
         rules,
         read_roi(roi) if roi else None,
         lambda pairs: track(pairs, "evaluating", total),
-        str(model),
     )
     page = write_report(evaluation, out, overwrite)
     if as_json:
@@ -114,6 +113,8 @@ def calibrate(
         raise ConfigError(
             "--cost and --prevalence go together: how much a mistake costs, how often parts are defective"
         )
+    if cost_review is not None and cost is None:
+        raise ConfigError("--cost-review needs --cost and --prevalence")
     asked: dict[str, object] = {
         "max_escape": max_escape,
         "max_false_reject": max_false_reject,
@@ -122,7 +123,6 @@ def calibrate(
         "unit": unit,
         "provenance": "synthetic" if synthetic else "real",
         "min_areas_px": tuple(sorted(set(min_area))) or None,
-        "model": str(model),
     }
     if cost:
         asked["costs"] = {

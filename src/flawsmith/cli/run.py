@@ -39,6 +39,9 @@ def inspect(
     from flawsmith.line.recipe import read_roi
 
     items = list_images(images)
+    passed_over = _others(images) - len(items)
+    if passed_over > 0:
+        say(f"note: {passed_over} other files in these folders are no images by their names and were not inspected")
     inspector = Inspector(recipe, engine, threads, read_roi(roi) if roi else None)
     if inspector.recipe.edited:
         say("note: decision.json was edited after export; each verdict names the SHA-256 of the one used")
@@ -57,6 +60,12 @@ def inspect(
     say(f"{len(rows)} images: {told}; {inspector.engine}, median {_median_ms(rows):.0f} ms; {out / VERDICTS}")
     if counts["OK"] != len(rows):
         raise typer.Exit(1)
+
+
+def _others(inputs: Sequence[Path]) -> int:
+    """Files in reach of the inputs, hidden ones left out."""
+    found = {p for given in inputs for p in (given.rglob("*") if given.is_dir() else [given]) if p.is_file()}
+    return sum(not any(part.startswith(".") for part in p.parts) for p in found)
 
 
 def _prove(inspector: "Inspector", threads: int | None) -> None:

@@ -54,6 +54,7 @@ def staged_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
     Raises `ConfigError` when `out` is in the way. `overwrite` replaces only a folder that was written here, known by
     its mark: a slip in a path must not cost a home folder. The old folder is kept until the new one is complete.
     """
+    out = out.resolve()
     check_free(out, overwrite)
     stage = out.with_name(f".{out.name}.partial-{uuid.uuid4().hex[:8]}")
     try:
@@ -95,6 +96,8 @@ def _swap(stage: Path, out: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows opens no folders, and syncs names with the file
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -4,6 +4,7 @@ An image is (H, W) grey or (H, W, 3) RGB, uint8 or uint16. Nothing else leaves t
 """
 
 import io
+import os
 from pathlib import Path
 
 import cv2
@@ -76,9 +77,19 @@ def to_uint8(pixels: np.ndarray) -> np.ndarray:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Image files under `folder`, by suffix, sorted; hidden files and folders are left out."""
-    files = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    return sorted(p for p in files if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    """Image files under `folder`, by suffix, sorted; hidden files and folders are left out.
+
+    Raises `DataError` for a folder that cannot be listed: what it holds must not be passed over.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename} cannot be listed: {error.strerror}") from error
+
+    found = []
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if path.suffix.lower() in SUFFIXES)
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

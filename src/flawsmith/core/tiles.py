@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from flawsmith.core.errors import ConfigError
+
 SHAPE_GRID = 64
 
 
@@ -50,7 +52,9 @@ def window_side(length: int, tiling: Tiling) -> int:
 def _step(side: int, tiling: Tiling) -> int:
     step = side - _overlap(tiling)
     if step < tiling.stride:
-        raise ValueError(f"window {side} leaves nothing after a margin of {tiling.margin} on both sides")
+        raise ConfigError(
+            f"window {side} leaves nothing after a margin of {tiling.margin} on both sides; raise max_side in the spec"
+        )
     return step
 
 

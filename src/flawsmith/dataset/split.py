@@ -97,7 +97,14 @@ def with_splits(dataset: Dataset, plan: SplitPlan) -> Dataset:
 
 
 def save_split(dataset: Dataset, plan: SplitPlan) -> Dataset:
-    """Write the splits into the manifest, at once: an interruption leaves the old one."""
+    """Write the splits into the manifest, at once: an interruption leaves the old one.
+
+    Raises `DataError` for a part of a data set, whose other rows would be lost.
+    """
+    if len(dataset) != dataset.info.images:
+        raise DataError(
+            f"{len(dataset)} of the {dataset.info.images} images of {dataset.root}: split the whole data set"
+        )
     changed = with_splits(dataset, plan)
     replace_manifest(dataset.root, changed.table)
     return changed

@@ -156,9 +156,16 @@ def check_kinds(decision: Decision, kinds: Iterable[str]) -> None:
             raise ConfigError(
                 f"the decision has a rule for {kind!r}, which the model does not find.{nearest(kind, known)}"
             )
+    if _ignores_all(decision, known):
+        raise ConfigError(f"the decision ignores every kind that the model finds, {known}: every part would pass")
     missing = [kind for kind in known if decision.rule(kind) is None]
     if missing:
         raise ConfigError(f"the decision has no rule for {missing}; add one each under 'kinds', or a 'default' rule")
+
+
+def _ignores_all(decision: Decision, kinds: Sequence[str]) -> bool:
+    rules = [decision.rule(kind) for kind in kinds]
+    return bool(rules) and all(rule is not None and rule.action == "ignore" for rule in rules)
 
 
 def decide(prediction: Prediction, decision: Decision) -> Verdict:
@@ -263,6 +270,8 @@ def _faults(prediction: Prediction, decision: Decision) -> list[str]:
     ]
     if not isinstance(prediction.score, int | float | np.number) or not math.isfinite(prediction.score):
         faults.append("the model's image score is not a number")
+    if _ignores_all(decision, kinds):
+        faults.append("the decision ignores every kind that the model finds")
     judged = {kind for kind, rule in decision.kinds.items() if rule.action != "ignore"}
     faults += [f"{kind}: the model gave no map for this kind" for kind in sorted(judged - set(kinds))]
     faults += [f"{kind}: the decision has no rule for this kind" for kind in kinds if decision.rule(kind) is None]

@@ -49,7 +49,7 @@ def to_int8(onnx: bytes, images: Sequence[np.ndarray]) -> dict[str, bytes]:
 
     The first convolution and what prepares its input, the last convolution and the sigmoid stay fp32. Ranges reach
     from the smallest to the largest value seen: nncf's default, the mean of each image's largest, clips what is rare,
-    and defects are rare (on photographs of commutators the largest error of the map fell from 0.45 to 0.03).
+    and defects are rare.
 
     Raises `DataError` without images, `EnvironmentFault` without nncf.
     """
@@ -123,8 +123,7 @@ def _saved(model: Any) -> tuple[bytes, bytes]:
 def _kept_float(model: Any) -> list[str]:
     """The first and the last convolution with all that lies outside them.
 
-    There one step of int8 is one step of the picture or of the score: on photographs of commutators leaving them fp32
-    cut the mean error of the map to a third, at no cost in time that could be told from noise.
+    There one step of int8 is one step of the picture or of the score.
     """
     inputs = _until_convolution(model.get_parameters(), lambda node: [t.get_node() for t in _targets(node)])
     outputs = _until_convolution(model.get_results(), lambda node: [v.get_node() for v in node.input_values()])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flawsmith.core.errors import DataError
+from flawsmith.core.errors import ConfigError, DataError
 from flawsmith.core.sample import Sample
 from flawsmith.dataset.manifest import Dataset
 from flawsmith.decide.rules import Decision
@@ -51,6 +51,7 @@ def export_segmenter(
     request = request or ExportRequest()
     if request.split == "train":
         raise DataError("the parity gate must not use training images: take --split val or test")
+    _check_origin(decision, model.identity(request.roi))
     held_out = spread(dataset.split(request.split), request.images)
     calibration = spread(dataset.split("train"), request.calibration_images)
     settings = ExportSettings(
@@ -64,6 +65,16 @@ def export_segmenter(
         overwrite=request.overwrite,
     )
     return export_recipe(model.module(), model.spec, decision, out, held_out, calibration, settings, progress)
+
+
+def _check_origin(decision: Decision, identity: str) -> None:
+    """Raise `ConfigError` when the decision was calibrated for another model or region of interest."""
+    made_for = decision.calibration.model if decision.calibration else ""
+    if made_for and made_for != identity:
+        raise ConfigError(
+            "the decision was calibrated for another model or region of interest, so what it demonstrates does not "
+            "hold here: run flawsmith calibrate again, or take the 'calibration' section out of the decision"
+        )
 
 
 def spread(dataset: Dataset, most: int) -> list[Sample]:

@@ -89,10 +89,21 @@ def _inspect(inspector: Inspector, item: Item, data: bytes | OSError, lines: Any
     row = _row(inspector, item, data, inspection)
     if overlays:
         picture = draw_overlay(inspection, inspector.recipe.info.spec.kinds)
-        write_atomic(overlays / item.overlay, encode_png(picture))
+        place = _unused(overlays / item.overlay)
+        write_atomic(place, encode_png(picture))
+        row["overlay"] = place.relative_to(overlays.parent).as_posix()
     lines.write(json.dumps(row, allow_nan=False) + "\n")
     lines.flush()
     return row
+
+
+def _unused(path: Path) -> Path:
+    """`path`, numbered when an earlier call wrote an overlay of that name: a resumed run replaces none."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}.{number}{path.suffix}")
+    return free
 
 
 def _row(inspector: Inspector, item: Item, data: bytes | OSError, inspection: Inspection) -> dict[str, Any]:
@@ -116,6 +127,7 @@ def _row(inspector: Inspector, item: Item, data: bytes | OSError, inspection: In
             for defect in inspection.defects
         ],
         **_identity(inspector),
+        "overlay": None,
         "ms": round(inspection.ms, 2),
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }

@@ -1,5 +1,6 @@
 """Segmenter: learns from masks where flaws are, one score map per kind."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 import torch
 from pydantic import Field
+from safetensors.torch import save as save_bytes
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,6 +29,7 @@ from flawsmith.model.train import Progress, State, TrainSettings, pick_device, t
 from flawsmith.model.unet import UNet, narrow_margin, narrow_unet
 
 WEIGHTS = "model.safetensors"
+WINDOW = 1408  # largest window, in pixels the network sees
 
 
 class NetSettings(Settings):
@@ -125,7 +128,14 @@ class Segmenter:
         channels, norm = measure(usable(dataset, kinds), wanted)
         stride, margin = reach(self.settings.net)
         depth = bit_depth(dataset)
-        self.spec = ModelSpec(kinds=kinds, channels=channels, bit_depth=depth, stride=stride, margin=margin)
+        self.spec = ModelSpec(
+            kinds=kinds,
+            channels=channels,
+            bit_depth=depth,
+            stride=stride,
+            margin=margin,
+            max_side=WINDOW * scale_of(self.settings.net),  # memory goes with what the network sees
+        )
         self.norm_ = norm
         with torch.random.fork_rng():
             torch.manual_seed(chosen.seed)
@@ -141,7 +151,7 @@ class Segmenter:
             chosen.cache_mb << 20,
         )
         judge = None
-        if validation is not None and len(usable(validation, kinds)):
+        if validation is not None and any(validation.column("defects")):
             judge = _judge(usable(validation, kinds), self.spec, chosen)
         self.state_: State = train(self.net_, crops.batch, judge, chosen, run, identity, resume, on_step)
         return self
@@ -169,6 +179,14 @@ class Segmenter:
         run = runner(self.net_)
         for image in images:
             yield predict_image(run, image, self.spec, roi)
+
+    def identity(self, roi: np.ndarray | None = None) -> str:
+        """Hex SHA-256 of the weights, the spec and the region of interest: what a calibration holds for."""
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.net_.state_dict().items()}
+        digest = hashlib.sha256(save_bytes(tensors))
+        digest.update(self.spec.model_dump_json().encode())
+        digest.update(b"" if roi is None else np.packbits(roi).tobytes() + str(roi.shape).encode())
+        return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
         """`model.safetensors`: weights, settings and spec in one file."""
@@ -211,7 +229,7 @@ def reach(settings: NetSettings) -> tuple[int, int]:
     scale = scale_of(settings)
     if settings.architecture == "unet":
         return 2 ** (settings.depth - 1) * scale, narrow_margin(settings.depth) * scale + scale
-    # Its exact radius is larger than most images; beyond this the influence was below 1/255 of the score.
+    # Its exact radius is larger than most images; benchmarks/margin.py measures what is left beyond this.
     return 32 * scale, 256 * scale
 
 
@@ -246,14 +264,22 @@ def width(mask: np.ndarray) -> float:
 def measure(dataset: Dataset, channels: int | str, most: int = 64) -> tuple[Literal[1, 3], Normalisation]:
     """Channels (1 when every colour image is grey in truth) and intensity statistics of up to `most` images."""
     rows = np.linspace(0, len(dataset) - 1, min(most, len(dataset))).round().astype(int)
-    images = [sample.image() for sample in dataset.take(np.unique(rows))]
-    coloured = any(i.ndim == 3 and (np.ptp(i, axis=2) > 0).any() for i in images)
-    count: Literal[1, 3] = 3 if (channels == 3 or (channels == "auto" and coloured)) else 1
-    pixels = [to_channels(i, count).reshape(-1, count).astype(np.float64) for i in images]
-    size = sum(len(p) for p in pixels)
-    mean = np.sum([p.sum(axis=0) for p in pixels], axis=0) / size
-    variance = np.sum([((p - mean) ** 2).sum(axis=0) for p in pixels], axis=0) / size
-    return count, Normalisation(tuple(mean.tolist()), tuple(np.sqrt(variance).clip(1e-3).tolist()))
+    coloured, sums = False, {1: np.zeros((2, 1)), 3: np.zeros((2, 3))}
+    size = 0
+    for sample in dataset.take(np.unique(rows)):
+        image = sample.image()
+        coloured |= bool(image.ndim == 3 and (np.ptp(image, axis=2) > 0).any())
+        size += image.shape[0] * image.shape[1]
+        for count, total in sums.items():
+            pixels = to_channels(image, count).reshape(-1, count)
+            total += [
+                [np.square(p, dtype=np.float64).sum() if square else p.sum(dtype=np.float64) for p in pixels.T]
+                for square in (False, True)
+            ]
+    chosen: Literal[1, 3] = 3 if (channels == 3 or (channels == "auto" and coloured)) else 1
+    mean, square = sums[chosen] / size
+    deviation = np.sqrt((square - mean**2).clip(0)).clip(1e-3)
+    return chosen, Normalisation(tuple(mean.tolist()), tuple(deviation.tolist()))
 
 
 def bit_depth(dataset: Dataset) -> Literal[8, 16]:
@@ -279,7 +305,7 @@ def runner(net: SegmentNet, precision: str = "fp32") -> Run:
 
 
 def _judge(validation: Dataset, spec: ModelSpec, settings: TrainSettings) -> Callable[[nn.Module], float]:
-    """Mean over kinds of the pooled IoU at 0.5, on whole images; false alarms on healthy images count against it."""
+    """Mean over the kinds that occur of the pooled IoU at 0.5, on whole images; false alarms count against it."""
     rows = np.linspace(0, len(validation) - 1, min(len(validation), settings.validate_images)).round().astype(int)
     validation = validation.take(np.unique(rows))
 
@@ -288,13 +314,14 @@ def _judge(validation: Dataset, spec: ModelSpec, settings: TrainSettings) -> Cal
         run = runner(net, settings.precision)
         overlap = np.zeros(len(spec.kinds))
         union = np.zeros(len(spec.kinds))
+        present = np.zeros(len(spec.kinds), bool)
         for sample in validation:
             image = sample.image()
             found = predict_image(run, image, spec).maps >= 0.5
             truth = sample.masks(spec.kinds, image.shape[:2])
             overlap += (found & truth).sum(axis=(1, 2))
             union += (found | truth).sum(axis=(1, 2))
-        present = union > 0
+            present |= truth.any(axis=(1, 2))
         return float((overlap[present] / union[present]).mean()) if present.any() else 0.0
 
     return judge

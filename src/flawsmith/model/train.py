@@ -83,7 +83,7 @@ def use_bf16(choice: str, device: torch.device) -> bool:
         return choice == "bf16"
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported() and "avx512_bf16" in cpu_flags()
+    return "avx512_bf16" in cpu_flags() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def cpu_flags() -> set[str]:
@@ -140,7 +140,8 @@ def train(
             on_step(Progress(state.step, settings.steps, loss, iou))
             if state.done:
                 break
-    net.load_state_dict((loop.best if validate else loop.average).state_dict())
+    # Where no validation found anything, the first checkpoint would be as good as any: the last has learnt the most.
+    net.load_state_dict((loop.best if loop.state.best > 0 else loop.average).state_dict())
     net.eval()
     return loop.state
 
