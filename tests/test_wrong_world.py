@@ -168,3 +168,27 @@ def test_a_bound_that_cannot_be_shown_ends_with_1_and_says_what_it_needs(world: 
     assert code == 1, said
     assert "299" in said
     assert not out.exists()
+
+
+def test_a_decision_of_another_model_is_not_exported(world: Path, tmp_path: Path, call: Callable) -> None:
+    asked = ("--synthetic", "--cost", "100", "1", "--prevalence", "0.02")
+    assert call("calibrate", world / "run", world / "data", "--out", tmp_path / "d.json", *asked)[0] == 0
+    export = ("export", world / "run", world / "data", "--decision", tmp_path / "d.json")
+    assert call(*export, "--out", tmp_path / "own")[0] == 0
+    other = load_settings(SegmentSettings, None, [*TINY, "train.seed=9"])
+    pipeline.train_segmenter(world / "data", tmp_path / "other", other)
+    code, said = call("export", tmp_path / "other", *export[2:], "--out", tmp_path / "theirs")
+    assert code == 2, said
+    assert "calibrated for another model" in said
+    assert not (tmp_path / "theirs").exists()
+
+
+def test_figures_of_another_model_do_not_reach_the_card(world: Path, tmp_path: Path, call: Callable) -> None:
+    assert call("evaluate", world / "run", world / "data", "--out", tmp_path / "report")[0] == 0
+    metrics = tmp_path / "report" / "metrics.json"
+    export = ("export", world / "run", world / "data", "--decision", world / "decision.json", "--metrics")
+    assert call(*export, metrics, "--out", tmp_path / "own")[0] == 0
+    told = json.loads(metrics.read_text())
+    told["dataset"]["model"] = "0" * 64
+    metrics.write_text(json.dumps(told))
+    assert call(*export, metrics, "--out", tmp_path / "theirs")[0] == 2

@@ -84,3 +84,14 @@ def test_doctor_ends_with_3_when_a_needed_engine_is_broken(monkeypatch: pytest.M
     done = runner.invoke(app, ["doctor"])
     assert done.exit_code == 3
     assert "no good" in done.stdout
+
+
+def test_a_missing_package_is_named_with_what_installs_it() -> None:
+    code = (
+        "import sys; sys.modules['pyarrow'] = None; sys.argv = ['flawsmith', 'dataset', 'info', '.']\n"
+        "from flawsmith.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "pip install 'flawsmith[train]'" in done.stderr
+    assert "Traceback" not in done.stderr

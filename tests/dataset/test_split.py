@@ -19,12 +19,14 @@ from made_sets import blobs, box, imagined, listed, made, parts, surface
 
 from flawsmith.core.errors import ConfigError, DataError
 from flawsmith.core.sample import SPLITS, Sample
+from flawsmith.dataset import DatasetInfo, write_dataset
 from flawsmith.dataset.check import check_dataset
 from flawsmith.dataset.convert import import_dataset
 from flawsmith.dataset.duplicates import look_alikes
 from flawsmith.dataset.grouping import default_columns, group_rows
 from flawsmith.dataset.manifest import INFO, Dataset
 from flawsmith.dataset.split import SplitPlan, SplitRule, plan_split, save_split
+from flawsmith.synth.surface import surfaces
 
 rows = st.lists(
     st.fixed_dictionaries(
@@ -313,3 +315,11 @@ def test_an_empty_pyarrow_chunk_is_no_problem(tmp_path):
     table = pa.concat_tables([dataset.table.slice(0, 0), dataset.table.slice(0, 10), dataset.table.slice(10)])
     chunked = Dataset(dataset.root, dataset.info, table)
     assert plan_split(chunked, SplitRule()).splits.tolist() == plan_split(dataset, SplitRule()).splits.tolist()
+
+
+def test_a_part_of_a_data_set_cannot_be_saved_over_the_whole(tmp_path):
+    whole = write_dataset(tmp_path / "data", surfaces(8, side=64), DatasetInfo(name="made"))
+    part = whole[:6]
+    with pytest.raises(DataError, match="6 of the 8 images"):
+        save_split(part, plan_split(part, SplitRule()))
+    assert len(Dataset.open(tmp_path / "data")) == 8

@@ -272,3 +272,12 @@ def test_the_station_needs_no_workshop():
     heavy = ("torch", "scipy", "pyarrow", "sklearn", "flawsmith.dataset", "flawsmith.model", "flawsmith.evaluate")
     code = f"import sys, flawsmith.decide.rules; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_decision_that_ignores_all_the_model_finds_passes_nothing():
+    rules = Decision(default=RegionRule(threshold=0.5), kinds={"scratch": RegionRule(threshold=0.5, action="ignore")})
+    bad = Prediction(("scratch",), np.ones((1, 8, 8), np.float32), 1.0)
+    assert decide(bad, rules).status == "REVIEW"
+    with pytest.raises(ConfigError, match="every part would pass"):
+        check_kinds(rules, ["scratch"])
+    check_kinds(rules, ["scratch", "dent"])

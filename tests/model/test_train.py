@@ -206,3 +206,27 @@ def test_bf16_follows_the_choice() -> None:
     cpu = torch.device("cpu")
     assert use_bf16("bf16", cpu)
     assert not use_bf16("fp32", cpu)
+
+
+def test_validation_that_finds_nothing_does_not_keep_the_first_checkpoint(data: Dataset) -> None:
+    settings = tiny("train.steps=6", "train.validate_every=2", "train.learning_rate=0.0001")
+    model = Segmenter(settings).fit(data[:16], data[16:])
+    assert model.state_.best == 0
+    alone = Segmenter(settings).fit(data[:16])
+    for mine, theirs in zip(model.net_.state_dict().values(), alone.net_.state_dict().values(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_healthy_validation_images_alone_judge_nothing(data: Dataset) -> None:
+    healthy = data.where(np.array(data.column("healthy")))
+    state = Segmenter(tiny("train.steps=4", "train.validate_every=2")).fit(data, healthy).state_
+    assert all("iou" not in record for record in state.history)
+
+
+def test_identity_is_that_of_weights_and_region(data: Dataset, tmp_path: Path) -> None:
+    model = Segmenter(tiny("train.steps=2")).fit(data[:16])
+    model.save(tmp_path)
+    roi = np.ones((96, 96), bool)
+    assert Segmenter.load(tmp_path).identity() == model.identity()
+    assert Segmenter(tiny("train.steps=3")).fit(data[:16]).identity() != model.identity()
+    assert model.identity(roi) != model.identity()

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from flawsmith.core.spec import ModelSpec, predict_image
+from flawsmith.core.tiles import Tiling, spans, window_side
 from flawsmith.model.efficientnet import EfficientNetLite0, load_imagenet
-from flawsmith.model.segment import NetSettings, Normalisation, build, reach, runner
+from flawsmith.model.segment import WINDOW, NetSettings, Normalisation, build, reach, runner
 from flawsmith.model.unet import narrow_margin, narrow_unet
 
 
@@ -114,3 +115,16 @@ def test_imagenet_features_are_those_of_a_trained_network() -> None:
             (320, 7, 7),
         ]
         assert all(0.05 < float(f.std()) < 50 for f in features)
+
+
+@pytest.mark.parametrize("architecture", ["unet", "efficientnet-lite0"])
+@pytest.mark.parametrize("downscale", [1, 2, 4])
+def test_windows_fit_large_images_at_every_scale(architecture: str, downscale: int) -> None:
+    settings = NetSettings(architecture=architecture, downscale=downscale)
+    stride, margin = reach(settings)
+    tiling = Tiling(stride, margin, WINDOW * downscale)
+    for wanted in (2048, 2560, 5120):
+        length = -(-wanted // stride) * stride
+        parts = spans(length, tiling)
+        assert [parts[0][1], parts[-1][2]] == [0, length]
+        assert window_side(length, tiling) <= WINDOW * downscale
