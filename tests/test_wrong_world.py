@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -192,3 +193,29 @@ def test_figures_of_another_model_do_not_reach_the_card(world: Path, tmp_path: P
     told["dataset"]["model"] = "0" * 64
     metrics.write_text(json.dumps(told))
     assert call(*export, metrics, "--out", tmp_path / "theirs")[0] == 2
+
+
+def test_splitting_again_after_training_is_noticed(world: Path, tmp_path: Path, call: Callable) -> None:
+    shutil.copytree(world / "data", tmp_path / "data")
+    assert call("dataset", "split", tmp_path / "data", "--seed", "7")[0] == 0
+    code, said = call("evaluate", world / "run", tmp_path / "data", "--out", tmp_path / "report")
+    assert code == 2, said
+    assert "were trained on" in said
+    assert call("evaluate", world / "run", world / "data", "--out", tmp_path / "fine")[0] == 0
+
+
+def test_overwrite_replaces_only_its_own_kind(world: Path, tmp_path: Path, call: Callable) -> None:
+    shutil.copytree(world / "run", tmp_path / "run")
+    code, said = call("evaluate", tmp_path / "run", world / "data", "--out", tmp_path / "run", "--overwrite")
+    assert code == 2, said
+    assert "holds a run, not a report" in said
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_an_image_of_another_scale_is_review(world: Path, tmp_path: Path, call: Callable) -> None:
+    write_dataset(tmp_path / "large", surfaces(1, side=320), DatasetInfo(name="large"))
+    code, _ = call("inspect", world / "recipe", tmp_path / "large" / "images", "--out", tmp_path / "results")
+    line = json.loads((tmp_path / "results" / "verdicts.jsonl").read_text())
+    assert code == 1
+    assert line["status"] == "REVIEW"
+    assert "trained on sides of 64 to 64 px" in line["reasons"][0]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from flawsmith.core import ConfigError, Prediction, Sample
+from flawsmith.core import ConfigError, DataError, Prediction, Sample
 from flawsmith.core.files import check_free, staged_folder, write_atomic
 from flawsmith.dataset import Dataset
 from flawsmith.dataset.duplicates import look_alikes
@@ -21,7 +21,7 @@ from flawsmith.deploy.export import Export
 from flawsmith.deploy.segmenter import ExportRequest, export_segmenter
 from flawsmith.evaluate.evaluation import DatasetFacts, Evaluation, evaluate
 from flawsmith.model.crops import usable
-from flawsmith.model.segment import WEIGHTS, Segmenter, SegmentSettings
+from flawsmith.model.segment import WEIGHTS, Segmenter, SegmentSettings, fingerprints
 from flawsmith.model.train import CHECKPOINT, Progress
 
 Scored = Iterator[tuple[Sample, Prediction]]
@@ -78,10 +78,10 @@ def train_segmenter(
     if fresh and resume and (run / WEIGHTS).exists():
         raise ConfigError(f"{run} holds a finished model and no checkpoint to resume; choose another folder")
     if fresh:
-        check_free(run, overwrite or resume)
+        check_free(run, overwrite or resume, "run")
     train, val = training_data(folder, labelled, settings.train.seed)
     if fresh:
-        with staged_folder(run, overwrite or resume) as stage:
+        with staged_folder(run, overwrite or resume, "run") as stage:
             _keep_settings(stage, settings)
     model = Segmenter(settings).fit(train, val, run, resume, on_step)
     model.save(run)
@@ -108,15 +108,14 @@ def evaluate_model(
     roi: np.ndarray | None = None,
     watch: Callable[[Scored], Scored] = lambda pairs: pairs,
 ) -> Evaluation:
-    """Figures on one split; with a decision, escapes and false rejects are its own."""
-    part = dataset.split(split)
-    if decision is not None:
-        check_kinds(decision, model.spec.kinds)
-    content = part.content_hash
-    facts = DatasetFacts(name=dataset.info.name, content_hash=content, split=split, model=model.identity(roi))
-    pairs = watch(score(model, part, roi))
+    """Figures on one split; with a decision, escapes and false rejects are its own. Raises as `unseen`."""
+    pairs = watch(score(model, unseen(model, dataset.split(split)), roi))
+    facts = DatasetFacts(
+        name=dataset.info.name, content_hash=dataset.info.content_hash, split=split, model=model.identity(roi)
+    )
     if decision is None:
         return evaluate(pairs, model.spec.kinds, dataset=facts, roi=roi)
+    check_kinds(decision, model.spec.kinds)
     rules = [rule for kind in model.spec.kinds if (rule := decision.rule(kind)) and rule.action != "ignore"]
     return evaluate(
         pairs,
@@ -124,10 +123,29 @@ def evaluate_model(
         threshold=min(rule.threshold for rule in rules),
         min_area_px=max(1, min(rule.min_area_px for rule in rules)),
         rejects=lambda prediction: decide(prediction, decision).status != "OK",
-        rule="the decision, where REVIEW does not pass",
+        rule=_in_words(decision, model.spec.kinds),
         dataset=facts,
         roi=roi,
     )
+
+
+def unseen(model: Segmenter, part: Dataset) -> Dataset:
+    """`part` itself. Raises `DataError` when the model learnt from any of its images: figures would be too good."""
+    known = int(np.isin(fingerprints(part), model.trained_on_).sum())
+    if known:
+        raise DataError(
+            f"{known} of these {len(part)} images were trained on (was the data set split again?): train again"
+        )
+    return part
+
+
+def _in_words(decision: Decision, kinds: tuple[str, ...]) -> str:
+    """What does not pass, for the report's headline."""
+    rules = {kind: rule for kind in kinds if (rule := decision.rule(kind)) and rule.action != "ignore"}
+    texts = {kind: f"score ≥ {rule.review_at:g} on {rule.min_area_px} px or more" for kind, rule in rules.items()}
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"{kind}: {text}" for kind, text in texts.items())
 
 
 def calibrate_model(
@@ -138,7 +156,7 @@ def calibrate_model(
     watch: Callable[[Scored], Scored] = lambda pairs: pairs,
 ) -> CalibrationReport:
     """Choose thresholds and areas on the request's split. Raises `GateError` where the target cannot be shown."""
-    part = dataset.split(request.split)
+    part = unseen(model, dataset.split(request.split))
     check_enough(part, request)
     request = request.model_copy(
         update={

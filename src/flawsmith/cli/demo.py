@@ -37,7 +37,7 @@ def demo(
     from flawsmith.evaluate.rows import headline_rows
     from flawsmith.model.segment import SegmentSettings
 
-    with staged_folder(out, overwrite):
+    with staged_folder(out, overwrite, "demo"):
         pass  # an empty folder of ours: what follows is written into it step by step
     start = time.monotonic()
     dataset = make_dataset(data, out / "dataset", seed)

@@ -42,7 +42,7 @@ def evaluate(
     from flawsmith.model.segment import Segmenter
 
     out = out or model / f"report-{split}"
-    check_free(out, overwrite)
+    check_free(out, overwrite, "report")
     data = Dataset.open(dataset)
     total = len(data.split(split))
     rules = load_decision(decision) if decision else None

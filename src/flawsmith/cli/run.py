@@ -34,11 +34,11 @@ def inspect(
     Ends with 0 only when every image is OK: NG and REVIEW both end with 1.
     """
     from flawsmith.cli.output import emit_json, say, track
-    from flawsmith.line.batch import VERDICTS, inspect_images, list_images
+    from flawsmith.line.batch import OVERLAYS, VERDICTS, inspect_images, list_images
     from flawsmith.line.inspector import Inspector
     from flawsmith.line.recipe import read_roi
 
-    items = list_images(images)
+    items = [item for item in list_images(images) if not item.path.resolve().is_relative_to((out / OVERLAYS).resolve())]
     passed_over = _others(images) - len(items)
     if passed_over > 0:
         say(f"note: {passed_over} other files in these folders are no images by their names and were not inspected")

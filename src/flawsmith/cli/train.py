@@ -18,7 +18,7 @@ def segment(
     out: Path = typer.Option(..., "--out", help="Run folder: model, checkpoint, logs, resolved settings."),
     config: Path | None = typer.Option(None, "--config", help="YAML settings; see docs/model.md."),
     overrides: list[str] = typer.Option([], "--set", help="Override a setting, e.g. train.steps=400."),
-    resume: bool = typer.Option(False, "--resume", help="Go on from the checkpoint in --out."),
+    resume: bool = typer.Option(False, "--resume", help="Go on from the checkpoint in --out, with its settings."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Throw away what is in --out and start anew."),
     labelled: int | None = typer.Option(None, "--labelled", min=1, help="Use only so many defective images."),
     dry_run: bool = typer.Option(
@@ -32,6 +32,8 @@ def segment(
     from flawsmith.core.config import load_settings
     from flawsmith.model.segment import SegmentSettings
 
+    if resume and config is None and not overrides and (out / "settings.yaml").exists():
+        config = out / "settings.yaml"
     settings = load_settings(SegmentSettings, config, overrides)
     plan = pipeline.plan_training(dataset, settings, labelled)
     if dry_run:

@@ -13,7 +13,6 @@ from typing import Any
 from flawsmith.core.errors import ConfigError, DataError, writing
 
 MARK = ".flawsmith"
-_MARK_TEXT = "Written by flawsmith, and replaced as a whole by the same command with --overwrite.\n"
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -48,28 +47,33 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def staged_folder(out: Path, overwrite: bool = False) -> Iterator[Path]:
+def staged_folder(out: Path, overwrite: bool = False, kind: str = "folder") -> Iterator[Path]:
     """A sibling folder to fill; it becomes `out` when the block ends well and vanishes when it does not.
 
-    Raises `ConfigError` when `out` is in the way. `overwrite` replaces only a folder that was written here, known by
-    its mark: a slip in a path must not cost a home folder. The old folder is kept until the new one is complete.
+    Raises `ConfigError` when `out` is in the way. `overwrite` replaces only a folder of the same `kind` ("data set",
+    "run" …), known by its mark: a slip in a path must not cost a home folder, or a report the model. The old folder is
+    kept until the new one is complete.
     """
     out = out.resolve()
-    check_free(out, overwrite)
+    check_free(out, overwrite, kind)
     stage = out.with_name(f".{out.name}.partial-{uuid.uuid4().hex[:8]}")
     try:
         with writing(out):
             stage.mkdir(parents=True)
             yield stage
-            (stage / MARK).write_text(_MARK_TEXT)
+            (stage / MARK).write_text(_mark(kind))
             _sync_folder(stage)
             _swap(stage, out)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def check_free(out: Path, overwrite: bool) -> None:
-    """Raise `ConfigError` unless `out` is absent, an empty folder, or, with `overwrite`, one that flawsmith wrote."""
+def _mark(kind: str) -> str:
+    return f"{kind}, written by flawsmith: --overwrite replaces it as a whole\n"
+
+
+def check_free(out: Path, overwrite: bool, kind: str = "folder") -> None:
+    """Raise `ConfigError` unless `out` is absent, empty, or, with `overwrite`, a folder of this kind of flawsmith's."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not overwrite:
@@ -78,6 +82,9 @@ def check_free(out: Path, overwrite: bool) -> None:
         raise ConfigError(
             f"{out} was not written by flawsmith (it has no {MARK}): remove it yourself or choose another"
         )
+    held = (out / MARK).read_text(encoding="utf-8", errors="replace").partition(",")[0]
+    if held != kind:
+        raise ConfigError(f"{out} holds a {held}, not a {kind}, so --overwrite leaves it alone: choose another folder")
 
 
 def _swap(stage: Path, out: Path) -> None:

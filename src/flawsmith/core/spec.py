@@ -28,6 +28,7 @@ class ModelSpec(Settings):
     stride: int = Field(default=16, ge=1)
     margin: int = Field(default=128, ge=0)
     max_side: int = Field(default=1408, ge=64)
+    sides: tuple[int, int] | None = None  # the shortest and the longest side of the images it was trained on
 
     @property
     def tiling(self) -> Tiling:
@@ -43,11 +44,18 @@ def predict_image(run: Run, image: np.ndarray, spec: ModelSpec, roi: np.ndarray 
     run:  (1, h, w, channels) integer array to (1, K, h, w) float32
     roi:  bool (H, W); scores outside it are 0
 
-    Raises `DataError` when the image's bit depth or the ROI's size is not what the model was made for.
+    Raises `DataError` when the image's bit depth, its size (half the shortest to twice the longest side of training) or
+    the ROI's size is not what the model was made for.
     """
     depth = 8 * image.dtype.itemsize
     if depth != spec.bit_depth:
         raise DataError(f"the image has {depth} bits a channel, the model was trained on {spec.bit_depth}")
+    height, width = image.shape[:2]
+    if spec.sides and (2 * min(height, width) < spec.sides[0] or max(height, width) > 2 * spec.sides[1]):
+        raise DataError(
+            f"the image is {width}x{height}, the model was trained on sides of {spec.sides[0]} to {spec.sides[1]} px: "
+            "it shows another thing or scale"
+        )
     if roi is not None and roi.shape != image.shape[:2]:
         raise DataError(f"the region of interest is {roi.shape}, the image {image.shape[:2]}; make them equal")
     pixels = to_channels(image, spec.channels).reshape(*image.shape[:2], spec.channels)

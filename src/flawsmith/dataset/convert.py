@@ -157,7 +157,7 @@ def import_dataset(
     format = _chosen_format(src, format)
     if out is not None:
         _check_apart(src, out)
-        check_free(out, overwrite)
+        check_free(out, overwrite, "data set")
     tally = _Tally()
     options = ReadOptions(
         healthy=tuple(healthy_labels) or HEALTHY,
@@ -348,7 +348,7 @@ def export_dataset(
         raise DataError(f"{dataset.root} has no images to export")
     _check_apart(dataset.root, out)
     known = writers[format]
-    with staged_folder(out, overwrite) as stage:
+    with staged_folder(out, overwrite, "export") as stage:
         split = any(dataset.column("split"))
         target = Target(stage, dataset.classes, flat_stems(dataset.column("id")), split)
         assert known.write is not None

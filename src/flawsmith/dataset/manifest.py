@@ -194,7 +194,7 @@ def read_mask_layer(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """Defect numbers, uint8 or uint16 (H, W). Raises `DataError` when it is unreadable or of another size."""
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
     if pixels is None:
-        raise DataError(f"mask {path} is missing or unreadable; run: flawsmith dataset check {path.parent.parent}")
+        raise DataError(f"mask {path} is missing or unreadable; run flawsmith dataset check on its data set")
     if pixels.shape != shape:
         raise DataError(f"mask {path} is {pixels.shape}, its image {shape}; import the data set again")
     return pixels

@@ -31,7 +31,7 @@ def write_dataset(
     """
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
-    with staged_folder(out, overwrite) as stage:
+    with staged_folder(out, overwrite, "data set") as stage:
         for sample in samples:
             if sample.id.casefold() in seen:
                 raise DataError(f"two images are called {sample.id!r}; rename one of them")

@@ -99,6 +99,11 @@ def _evidence(
     if request.costs and not (len(defective) and len(healthy)):
         raise DataError(
             f"costs need healthy and defective parts; there are {len(healthy)} healthy, {len(defective)} defective"
+            + (
+                "; where good and bad images are of one part, count images: --unit image"
+                if request.unit != "image"
+                else ""
+            )
         )
     areas = every_area(defective, healthy) if request.areas is None else np.array(request.areas, np.int64)
     return _Evidence(defective, healthy, request.levels, areas)
@@ -154,7 +159,7 @@ def _shortfall(rate: RateName, target: float, k: int, n: int, walks: int, reques
         text += f"; here there are {k} even at the {safest} threshold, and with {k} it needs {needs}"
     if n:
         text += f". These {n} can show at best ≤ {percent(upper_bound(k, n, confidence))}"
-    return text
+    return text + ". With few parts choose by cost instead: --cost ESCAPE FALSE_REJECT --prevalence SHARE"
 
 
 def _weights(evidence: _Evidence, request: CalibrationRequest) -> Weights:

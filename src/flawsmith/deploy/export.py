@@ -99,7 +99,7 @@ def export_recipe(
     check_kinds(decision, spec.kinds)
     for name in settings.engines or ():
         engine_kind(name)
-    with staged_folder(out, settings.overwrite) as stage:
+    with staged_folder(out, settings.overwrite, "recipe") as stage:
         engines, left_out = _build(module, spec, calibration, settings.engines, progress)
         progress("parity gate")
         reference, golden = torch_run(module), pick_golden(held_out)

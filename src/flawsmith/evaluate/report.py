@@ -21,7 +21,7 @@ def write_report(evaluation: Evaluation, out_dir: Path, overwrite: bool = False)
     The same evaluation gives the same bytes. Raises `EnvironmentFault` when the folder cannot be written, `ConfigError`
     when it is in the way (see `staged_folder`).
     """
-    with staged_folder(out_dir, overwrite) as stage:
+    with staged_folder(out_dir, overwrite, "report") as stage:
         write_json(stage / METRICS, evaluation.to_json())
         write_atomic(stage / REPORT, render(evaluation).encode("utf-8", "replace"))
     return out_dir / REPORT

@@ -29,6 +29,7 @@ from flawsmith.model.train import Progress, State, TrainSettings, pick_device, t
 from flawsmith.model.unet import UNet, narrow_margin, narrow_unet
 
 WEIGHTS = "model.safetensors"
+SEEN = "trained_on"
 WINDOW = 1408  # largest window, in pixels the network sees
 
 
@@ -127,6 +128,7 @@ class Segmenter:
         wanted = self.settings.net.channels if self.settings.net.architecture == "unet" else 3
         channels, norm = measure(usable(dataset, kinds), wanted)
         stride, margin = reach(self.settings.net)
+        sizes = (*dataset.column("width"), *dataset.column("height"))
         depth = bit_depth(dataset)
         self.spec = ModelSpec(
             kinds=kinds,
@@ -134,9 +136,11 @@ class Segmenter:
             bit_depth=depth,
             stride=stride,
             margin=margin,
+            sides=(min(sizes), max(sizes)),
             max_side=WINDOW * scale_of(self.settings.net),  # memory goes with what the network sees
         )
         self.norm_ = norm
+        self.trained_on_ = fingerprints(dataset)
         with torch.random.fork_rng():
             torch.manual_seed(chosen.seed)
             self.net_ = build(self.settings.net, self.spec, norm, weights=True).to(device)
@@ -196,15 +200,18 @@ class Segmenter:
             "mean": self.norm_.mean,
             "std": self.norm_.std,
         }
-        save_tensors(folder / WEIGHTS, self.net_.state_dict(), meta)
+        seen = {SEEN: torch.from_numpy(self.trained_on_)}
+        save_tensors(folder / WEIGHTS, {**self.net_.state_dict(), **seen}, meta)
 
     @classmethod
     def load(cls, folder: Path) -> "Segmenter":
         """Raises `DataError` when the folder holds no model."""
         tensors, meta = load_tensors(folder / WEIGHTS)
+        seen = tensors.pop(SEEN).numpy()
         model = cls(validate(SegmentSettings, meta["settings"], str(folder)))
         model.spec = validate(ModelSpec, meta["spec"], str(folder))
         model.norm_ = Normalisation(tuple(meta["mean"]), tuple(meta["std"]))
+        model.trained_on_ = seen
         model.net_ = build(model.settings.net, model.spec, model.norm_, weights=False)
         model.net_.load_state_dict(tensors)
         model.net_.to(pick_device(), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -222,6 +229,11 @@ def build(settings: NetSettings, spec: ModelSpec, norm: Normalisation, weights: 
             encoder.freeze(settings.frozen)
         net = UNet(encoder, encoder.widths, len(spec.kinds), decoder=[24, 32, 48, 96], stem=2)
     return SegmentNet(net, torch.tensor(norm.mean), torch.tensor(norm.std), scale_of(settings))
+
+
+def fingerprints(dataset: Dataset) -> np.ndarray:
+    """Int64 (N,), sorted: the first eight bytes of each image's SHA-256, to know an image again."""
+    return np.sort(np.array([int(sha[:16], 16) - 2**63 for sha in dataset.column("sha256")], np.int64))
 
 
 def reach(settings: NetSettings) -> tuple[int, int]:

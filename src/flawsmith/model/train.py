@@ -231,11 +231,20 @@ class _Loop:
     def restore(self, path: Path) -> None:
         tensors, meta = load_tensors(path)
         if meta["identity"] != self.identity:
-            raise ConfigError(f"{path} belongs to other settings or data; choose another --out or leave out --resume")
+            other = ", ".join(_differences(meta["identity"], self.identity))
+            raise ConfigError(f"{path} belongs to other settings or data ({other}): use those, or choose another --out")
         self.state = State(**meta["state"])
         for name in ("net", "average", "best"):
             getattr(self, name).load_state_dict(under(name, tensors))
         restore_optimizer(self.optimizer, self.net, under("optimizer", tensors))
+
+
+def _differences(a: Any, b: Any, path: str = "") -> list[str]:
+    """Keys at which two nested JSON values differ."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = sorted(a.keys() | b.keys())
+        return [found for k in keys for found in _differences(a.get(k), b.get(k), f"{path}.{k}".lstrip("."))]
+    return [] if a == b else [path.removeprefix("settings.")]
 
 
 def _ahead(pool: ThreadPoolExecutor, batch: Batch, state: State, steps: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -86,6 +86,10 @@ def _read_file(
     if crowds := sum(a.iscrowd != 0 for a in coco.annotations):
         options.note(f"{crowds} annotations have iscrowd=1 and are read like the others", str(path))
 
+    bare = sum(not annotations[item.id] and item.healthy is None for item in coco.images)
+    if bare:
+        options.note(f"{bare} images are listed without an annotation: taken as healthy", str(path))
+
     def build(_: Path, item: CocoImage) -> Sample:
         image = index.find(item.file_name, path.parent, path)
         where = f"{path}, image {item.id}"
