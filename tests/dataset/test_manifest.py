@@ -104,7 +104,7 @@ def test_opening_touches_no_image(tmp_path):
     assert opened[0].label == "good"
     with pytest.raises(DataError, match=r"p00/000\.png cannot be read"):
         opened[0].image()
-    with pytest.raises(DataError, match=r"masks/p01/002\.png is missing or unreadable; run: flawsmith dataset check"):
+    with pytest.raises(DataError, match=r"masks/p01/002\.png is missing or unreadable; run flawsmith dataset check"):
         opened[2]
 
 
