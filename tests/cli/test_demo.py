@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flawsmith.cli import app, demo
-from flawsmith.core import DataError, decode
+from flawsmith.core import DataError, FlawsmithError, decode
 from flawsmith.dataset import Dataset, DatasetInfo, write_dataset
 from flawsmith.line import open_recipe
 from flawsmith.synth.surface import surfaces
@@ -71,3 +71,9 @@ def test_it_takes_labelled_photographs(tmp_path: Path) -> None:
     dataset = demo.make_dataset(exported, tmp_path / "imported", seed=0)
     assert len(dataset) == 40
     assert set(dataset.column("split")) == {"train", "val", "test"}
+
+
+def test_a_mistyped_source_does_not_cost_the_old_demo(done: Path, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["demo", "--data", str(tmp_path / "typo"), "--out", str(done), "--overwrite"])
+    assert isinstance(result.exception, FlawsmithError)
+    assert (done / "recipe" / "recipe.json").is_file()

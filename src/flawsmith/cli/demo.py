@@ -32,11 +32,14 @@ def demo(
     from flawsmith.cli.output import emit_json, emit_table, say, training_bar
     from flawsmith.core.config import load_settings
     from flawsmith.core.files import staged_folder
+    from flawsmith.dataset.convert import recognise
     from flawsmith.decide.rules import save_decision
     from flawsmith.evaluate.report import write_report
     from flawsmith.evaluate.rows import headline_rows
     from flawsmith.model.segment import SegmentSettings
 
+    if data is not None:
+        recognise(data)  # before an old demo is given up
     with staged_folder(out, overwrite, "demo"):
         pass  # an empty folder of ours: what follows is written into it step by step
     start = time.monotonic()

@@ -207,12 +207,7 @@ def _some(samples: Iterable[Sample], src: Path, format: str, tally: _Tally) -> I
 
 
 def _chosen_format(src: Path, format: str) -> str:
-    if not src.exists():
-        raise DataError(f"{src} does not exist; give the folder that holds the images")
-    if not src.is_dir():
-        raise DataError(f"{src} is a file; unpack it and give the folder")
-    if (src / MANIFEST).is_file():
-        raise DataError(f"{src} is a flawsmith data set already; use it as it is")
+    _check_source(src)
     if format == "auto":
         return recognise(src)
     if format not in FORMATS:
@@ -220,9 +215,19 @@ def _chosen_format(src: Path, format: str) -> str:
     return format
 
 
+def _check_source(src: Path) -> None:
+    if not src.exists():
+        raise DataError(f"{src} does not exist; give the folder that holds the images")
+    if not src.is_dir():
+        raise DataError(f"{src} is a file; unpack it and give the folder")
+    if (src / MANIFEST).is_file():
+        raise DataError(f"{src} is a flawsmith data set already; use it as it is")
+
+
 def recognise(src: Path) -> str:
     """The one format that fits. Raises `DataError` with a line per format when none does, with the candidates when
-    several do."""
+    several do, and for what is no folder of someone else's."""
+    _check_source(src)
     reasons = {name: known.recognise(src) for name, known in FORMATS.items()}
     fits = [name for name, reason in reasons.items() if reason is None]
     fits = [name for name in fits if not set(FORMATS[name].yields_to) & set(fits)]
