@@ -5,6 +5,7 @@ the rest, so the three test folds are disjoint and together hold every image onc
 
     python benchmarks/quality.py --data ../shared/data                 # everything, resumable
     python benchmarks/quality.py --data ../shared/data --only kolektor --architecture unet --seeds 0
+    python benchmarks/quality.py --judge val --results tried.jsonl --set net.frozen=0 --set train.crop=256
 """
 
 import argparse
@@ -103,11 +104,14 @@ def run(job: dict[str, Any], args: argparse.Namespace) -> dict[str, Any] | None:
         options.append(f"train.threads={args.threads}")
     settings = load_settings(SegmentSettings, None, options)
     start = time.perf_counter()
+    if args.judge == "val":  # to choose by: no early stop, and the test fold stays unseen
+        test, val = val, None
     model = Segmenter(settings).fit(train, val)
     seconds = time.perf_counter() - start
     timings: list[float] = []
-    facts = DatasetFacts(name=job["data"], content_hash=test.content_hash, split="test")
-    found = evaluate(timed(pipeline.score(model, test), timings), model.spec.kinds, dataset=facts)
+    facts = DatasetFacts(name=job["data"], content_hash=test.content_hash, split=args.judge)
+    named = Named()
+    found = evaluate(named.watch(timed(pipeline.score(model, test), timings)), model.spec.kinds, dataset=facts)
     return {
         **job,
         "steps": model.state_.step,
@@ -121,8 +125,30 @@ def run(job: dict[str, Any], args: argparse.Namespace) -> dict[str, Any] | None:
         "settings": options,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB",
         "torch": torch.__version__,
+        "dice_by_any_name": named.dice(),
         **figures(found),
     }
+
+
+class Named:
+    """Dice per kind when a defect counts as found whatever the model calls it, over the images that show that kind."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, np.ndarray] = {}
+
+    def watch(self, pairs: Iterator[Any]) -> Iterator[Any]:
+        from flawsmith.evaluate.tally import union_mask
+
+        for sample, prediction in pairs:
+            said = prediction.maps.max(axis=0) >= 0.5
+            truth = union_mask(sample.defects, said.shape)
+            for kind in {d.kind for d in sample.defects}:
+                add = np.array([(said & truth).sum(), said.sum() + truth.sum()])
+                self.counts[kind] = self.counts.get(kind, 0) + add
+            yield sample, prediction
+
+    def dice(self) -> dict[str, float]:
+        return {kind: float(2 * both / total) for kind, (both, total) in sorted(self.counts.items()) if total}
 
 
 def timed(pairs: Iterator[Any], timings: list[float]) -> Iterator[Any]:
@@ -188,7 +214,12 @@ def main() -> None:
     parser.add_argument(
         "--set", action="append", default=[], help="A training setting for every run, e.g. train.steps=400"
     )
+    parser.add_argument(
+        "--judge", choices=("test", "val"), default="test", help="val: for choosing; name --results too"
+    )
     args = parser.parse_args()
+    if args.judge == "val" and args.results == RESULTS:
+        parser.error("--judge val needs its own --results: what is chosen by is not what is reported")
     args.results.parent.mkdir(parents=True, exist_ok=True)
     for job in jobs(args):
         if key_of(job) in done(args.results):

@@ -7,9 +7,9 @@ import typer
 from typer.core import TyperGroup
 
 from flawsmith import __version__
-from flawsmith.cli import dataset, demo, deploy, doctor, evaluate, run, train
+from flawsmith.cli import dataset, demo, deploy, doctor, evaluate, generate, part, run, train
 
-PATH = ("demo", "dataset", "train", "evaluate", "calibrate", "export", "inspect", "doctor")
+PATH = ("demo", "part", "generate", "dataset", "train", "evaluate", "calibrate", "export", "inspect", "doctor")
 
 
 class InPathOrder(TyperGroup):
@@ -29,6 +29,8 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 a finding or a gate failed, 2 usage or configuration, 3 environment.",
 )
 demo.add_to(app)
+app.add_typer(part.app, name="part")
+generate.add_to(app)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(train.app, name="train")
 evaluate.add_to(app)

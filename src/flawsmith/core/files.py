@@ -61,11 +61,17 @@ def staged_folder(out: Path, overwrite: bool = False, kind: str = "folder") -> I
         with writing(out):
             stage.mkdir(parents=True)
             yield stage
-            (stage / MARK).write_text(_mark(kind))
-            _sync_folder(stage)
-            _swap(stage, out)
+            publish_folder(stage, out, overwrite, kind)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def publish_folder(stage: Path, out: Path, overwrite: bool = False, kind: str = "folder") -> None:
+    """Make the finished folder `stage`, a sibling of `out`, to `out` in one step. Raises as `staged_folder`."""
+    check_free(out, overwrite, kind)
+    (stage / MARK).write_text(_mark(kind))
+    _sync_folder(stage)
+    _swap(stage, out)
 
 
 def _mark(kind: str) -> str:

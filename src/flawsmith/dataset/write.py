@@ -54,19 +54,27 @@ def write_dataset(
 
 
 def _write_sample(root: Path, sample: Sample) -> dict[str, Any]:
+    files, row = encode_sample(sample)
+    for name, data in files.items():
+        _store(root / name, data)
+    return row
+
+
+def encode_sample(sample: Sample) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The files of one sample, by path in the data set folder, and its manifest row. Raises as `write_dataset`."""
     image = sample.image()
     shape = image.shape[:2]
     data = encode_png(image)
     file_name = f"images/{sample.id}.png"
-    _store(root / file_name, data)
+    files = {file_name: data}
     layers, defects = _layers(sample, shape)
     masks = []
     for index, layer in enumerate(layers):
         suffix = f".{index}" if index else ""
         mask_data = encode_png(layer)
         masks.append({"file_name": f"masks/{sample.id}{suffix}.png", "sha256": sha256_of(mask_data)})
-        _store(root / masks[-1]["file_name"], mask_data)
-    return {
+        files[masks[-1]["file_name"]] = mask_data
+    return files, {
         "file_name": file_name,
         "id": sample.id,
         "sha256": sha256_of(data),

@@ -14,7 +14,7 @@ import zlib
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from flawsmith.core.config import Settings
 
@@ -151,7 +151,36 @@ class NumberChoice(Choice):
 
 
 Distribution = Uniform | LogUniform | Normal | VonMises | NumberChoice
-Number = float | Distribution
+KINDS: dict[str, type[Settings]] = {
+    "uniform": Uniform,
+    "log_uniform": LogUniform,
+    "normal": Normal,
+    "von_mises": VonMises,
+    "choice": NumberChoice,
+}
+
+
+def _kind(value: Any) -> str | None:
+    """Which of the kinds a written value is, so that an error speaks of that one alone."""
+    if isinstance(value, dict):
+        return next((kind for kind in KINDS if kind in value), None)
+    return next((kind for kind, model in KINDS.items() if isinstance(value, model)), "constant")
+
+
+Number = Annotated[
+    Annotated[float, Tag("constant")]
+    | Annotated[Uniform, Tag("uniform")]
+    | Annotated[LogUniform, Tag("log_uniform")]
+    | Annotated[Normal, Tag("normal")]
+    | Annotated[VonMises, Tag("von_mises")]
+    | Annotated[NumberChoice, Tag("choice")],
+    Discriminator(
+        _kind,
+        custom_error_type="no_number",
+        custom_error_message="wanted a number, or one of {uniform: [low, high]}, {log_uniform: [low, high]}, "
+        "{normal: [mean, sd], within: [low, high]}, {von_mises: [mean_deg, kappa]}, {choice: [a, b]}",
+    ),
+]
 T = TypeVar("T")
 
 

@@ -1,0 +1,37 @@
+"""A contact sheet of what a scene file gives, in seconds: few pixels, few paths."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from flawsmith.core.errors import GateError
+from flawsmith.dataset.manifest import Dataset, DatasetInfo
+from flawsmith.dataset.view import contact_sheet
+from flawsmith.synth.generate.run import Plan
+from flawsmith.synth.generate.image import Images, kinds_of
+from flawsmith.synth.generate.local import LocalSite
+from flawsmith.synth.generate.publish import publish
+from flawsmith.synth.generate.supervise import supervise
+from flawsmith.synth.generate.work import Work
+
+ROWS, COLUMNS = 3, 4
+_EDGE_PX = 240
+_SPP = 8
+
+
+def preview(job: Images, plan: Plan) -> np.ndarray:
+    """uint8 (H, W, 3): the first twelve images, small, defects outlined. Raises `GateError` when none can be made."""
+    widest = max(max(camera.resolution_px) for camera in job.spec.cameras.values())
+    small = replace(job, scale=min(1.0, _EDGE_PX / widest), spp=_SPP, labels=())
+    items = range(ROWS * COLUMNS // (2 if job.spec.pairs else 1))
+    with tempfile.TemporaryDirectory() as folder:
+        work = Work(Path(folder, "work"))
+        outcomes = list(supervise(LocalSite(small, work.save), items, plan.workers, plan.limits))
+        made = sorted(o.index for o in outcomes if not o.error)
+        if not made:
+            raise GateError(f"no image could be made: {outcomes[0].error}")
+        info = DatasetInfo(name="preview", classes=kinds_of(job.spec))
+        publish(work, Path(folder, "preview"), made, lambda n: True, info, {}, False)
+        return contact_sheet(Dataset.open(Path(folder, "preview")), COLUMNS)
