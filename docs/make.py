@@ -14,9 +14,11 @@ from flawsmith.dataset.manifest import DatasetInfo
 from flawsmith.decide.rules import Decision
 from flawsmith.line.recipe import RecipeInfo
 from flawsmith.model.segment import SegmentSettings
+from flawsmith.synth.spec import SceneSpec
 
 DOCS = Path(__file__).parent
 SCHEMAS = {
+    "scene": SceneSpec,
     "segment": SegmentSettings,
     "dataset": DatasetInfo,
     "decision": Decision,

@@ -31,7 +31,7 @@ def generate(
     overrides: list[str] = typer.Option([], "--set", help="Override a value of the scene file, e.g. healthy=0.5."),
     resume: bool = typer.Option(False, "--resume", help="Go on with an interrupted run into --out."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace --out, and give up an unfinished run into it."),
-    preview: bool = typer.Option(False, "--preview", help="A contact sheet of the first 12 images, small and quick."),
+    preview: bool = typer.Option(False, "--preview", help="A contact sheet of 12 images, small and quick."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Make one image, say what all would cost; write nothing."),
     engine: str = typer.Option("local", "--engine", help="local, or ray for a cluster."),
     address: str = typer.Option("", "--address", help="Ray cluster [default: one on this machine]."),

@@ -13,6 +13,7 @@ from flawsmith.part.errors import PartCorruptError, PartTooLargeError
 
 OUT_OF_MEMORY = 86  # exit code of a child that met the ceiling and noticed
 _MB = 1 << 20
+_NO_MEMORY = ("MemoryError", "bad_alloc", "Cannot allocate memory", "failed to map segment", "out of memory")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def run_limited(arguments: Sequence[str], limits: Limits, folder: Path, what: st
 
 
 def _failure(code: int, said: str, limits: Limits, what: str) -> PartTooLargeError | PartCorruptError:
-    if code == OUT_OF_MEMORY or "MemoryError" in said or "bad_alloc" in said:
+    if code == OUT_OF_MEMORY or any(word in said for word in _NO_MEMORY):
         return PartTooLargeError(
             f"{what}: reading needs more than {limits.memory_mb:g} MB; simplify the part, or allow more (--memory-mb)"
         )

@@ -54,7 +54,7 @@ def read_part(
         request = {"path": str(path.resolve()), "unit": unit, "tolerance_mm": tolerance_mm, "limits": asdict(limits)}
         (folder / "request.json").write_text(json.dumps(request))
         run_limited(["-m", "flawsmith.part.worker", name], limits, folder, path.name)
-        return _part(folder, path)
+        return part_in(folder, path)
 
 
 def _check_request(path: Path, source: str, unit: str | None, tolerance_mm: float | None) -> None:
@@ -68,11 +68,12 @@ def _check_request(path: Path, source: str, unit: str | None, tolerance_mm: floa
         raise ConfigError(f"tolerance of {tolerance_mm} mm: wanted 0.0001 to 100")
 
 
-def _part(folder: Path, path: Path) -> Part:
+def part_in(folder: Path, path: Path) -> Part:
     """What the reading process left, or the error it ended in."""
     told = read_json(folder / "part.json")
     if "error" in told:
-        raise _FAILURES.get(told["error"], PartCorruptError)(told["message"])
+        message = told["message"] if path.name in told["message"] else f"{path.name}: {told['message']}"
+        raise _FAILURES.get(told["error"], PartCorruptError)(message)
     with np.load(folder / "part.npz", allow_pickle=False) as arrays:
         components = tuple(_component(index, item, arrays) for index, item in enumerate(told["components"]))
     return Part(told["name"], components, path.name, sha256_of(path))

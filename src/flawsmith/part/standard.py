@@ -18,7 +18,7 @@ from flawsmith.part.read import read_part
 if TYPE_CHECKING:
     from build123d.topology import Shape
 
-_RECIPE = 1  # raise when the geometry made for the same request changes
+_RECIPE = 2  # raise when the geometry made for the same request changes
 _SAME_TIME = "2000-01-01T00:00:00"  # in the STEP header: the same request gives the same bytes
 _PRESSURE_ANGLE_DEG = 20.0
 
@@ -218,7 +218,16 @@ def _shape(kind: str, size: str, standard: str, threaded: bool, name: str) -> "S
             made = maker(request.size, standard)
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from error
-    return _fused(made, name) if any(child.label == "thread" for child in made.children) else made
+    if any(child.label == "thread" for child in made.children):
+        return _fused(made, name)
+    return _assembled(made) if made.children else made
+
+
+def _assembled(made: "Shape") -> "Shape":
+    """bd_warehouse's own object would stand as one more level in the tree."""
+    from build123d import Compound
+
+    return Compound(children=list(made.children))
 
 
 def _fused(made: "Shape", name: str) -> "Shape":

@@ -21,6 +21,7 @@ _ALSO = {
     "meter": "m",
     "metre": "m",
     "in": "inch",
+    "inches": "inch",
     "foot": "ft",
     "feet": "ft",
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flawsmith.core.errors import FlawsmithError, nearest
+from flawsmith.core.errors import FlawsmithError
 from flawsmith.part import Component, Part
 from flawsmith.part.poses import StablePose, stable_poses
 from flawsmith.part.read import read_part
@@ -43,7 +43,7 @@ def load_assets(spec: SceneSpec, base: Path) -> Assets:
     parts, poses = [], []
     for n, part_spec in enumerate(spec.parts):
         source = next(k for k in ("file", "standard", "plate_mm") if getattr(part_spec, k) is not None)
-        with _at(spec, "parts", n, source):
+        with at_line(spec, "parts", n, source):
             part = _part(part_spec, base)
             ways = _poses(part_spec, part)
         parts.append(part)
@@ -114,7 +114,7 @@ def _textures(spec: SceneSpec, base: Path) -> dict[str, Mapping[str, np.ndarray]
     sets = {}
     for name, material in spec.materials.items():
         if isinstance(material, ImageSet):
-            with _at(spec, "materials", name, "folder"):
+            with at_line(spec, "materials", name, "folder"):
                 sets[name] = read_set(resolved(base, material.folder))
     return sets
 
@@ -122,7 +122,7 @@ def _textures(spec: SceneSpec, base: Path) -> dict[str, Mapping[str, np.ndarray]
 def _maps(spec: SceneSpec, base: Path) -> dict[Path, np.ndarray]:
     maps = {}
     for n, file in enumerate(spec.environment.files):
-        with _at(spec, "environment", "files", n):
+        with at_line(spec, "environment", "files", n):
             maps[file] = read_environment(resolved(base, file))
     return maps
 
@@ -131,7 +131,7 @@ def _photometry(spec: SceneSpec, base: Path) -> dict[str, Photometry]:
     read = {}
     for name, light in spec.lights.items():
         if isinstance(light, IesLight):
-            with _at(spec, "lights", name, "file"):
+            with at_line(spec, "lights", name, "file"):
                 read[name] = read_ies(resolved(base, light.file))
     return read
 
@@ -141,7 +141,7 @@ def _least(number: object) -> float:
 
 
 @contextmanager
-def _at(spec: SceneSpec, *path: Key) -> Iterator[None]:
+def at_line(spec: SceneSpec, *path: Key) -> Iterator[None]:
     """Put the line of `path` in front of what a reader has to say."""
     try:
         yield

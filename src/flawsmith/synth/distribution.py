@@ -11,7 +11,7 @@ each with `per: dataset` where all images share the draw. Units are in the names
 
 import math
 import zlib
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import numpy as np
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
@@ -245,4 +245,4 @@ class Draw:
         """A constant as it is, or one of a `Choice`; recorded under `name`."""
         value = options.sample(self.rng(name, options.per)) if isinstance(options, Choice) else options
         self.values[name] = value if isinstance(value, int | float) else str(value)
-        return value
+        return cast(T, value)

@@ -8,28 +8,30 @@ import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, cast
 
 import numpy as np
 
-from flawsmith.core.errors import ConfigError
 from flawsmith.part import Part
 from flawsmith.part.poses import StablePose
-from flawsmith.synth.assets import Assets
+from flawsmith.synth.assets import Assets, at_line
 from flawsmith.synth.camera import camera_names, camera_spec, draw_camera, draw_sensor, exposure_for
-from flawsmith.synth.defect import draw_defects
+from flawsmith.synth.defect import draw_defects, draw_faults
 from flawsmith.synth.distribution import Draw
 from flawsmith.synth.environment import draw_environment
 from flawsmith.synth.irradiance import card_irradiance
 from flawsmith.synth.light import draw_light
 from flawsmith.synth.light_check import check_lights
+from flawsmith.synth.material import Finish, ImageSet, shifted
 from flawsmith.synth.placement import Resting, place
-from flawsmith.synth.pose import inverse
-from flawsmith.synth.scene import Camera, Environment, Instance, Material, MeshLight, PlacedDefect, Scene, SpotLight
+from flawsmith.synth.pose import inverse, moved
+from flawsmith.synth.scene import Camera, Environment, Instance, Material, MeshLight, Scene, SpotLight
 from flawsmith.synth.spec import Name, PartSpec, SceneSpec
 from flawsmith.synth.stage import draw_stage
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
-DEFECT_ATTEMPTS = 20
+FLAW_ATTEMPTS = 20
 Lights = tuple[MeshLight | SpotLight, ...]
 
 
@@ -94,15 +96,19 @@ def _columns(values: Mapping[str, float | str], camera: str) -> dict[str, float 
 def _placed(spec: SceneSpec, assets: Assets, draw: Draw) -> list[tuple[Resting, Instance]]:
     """All parts at their places, healthy."""
     resting = _resting(spec, assets, draw)
-    try:
+    with at_line(spec, "placement"):
         places = place(resting, spec.placement, spec.stage.size_mm, draw) if resting else []
-    except ConfigError as error:
-        raise ConfigError(f"{spec.at('placement')}: {error}") from error
     materials = {n: _part_materials(spec, assets, n, draw) for n in sorted({r.kind for r in resting})}
     return [
-        (r, Instance(r.part, found.world_from_part, materials[r.kind], pose=found.pose))
+        (r, Instance(r.part, found.world_from_part, _rolled(materials[r.kind], r.name, draw), pose=found.pose))
         for r, found in zip(resting, places, strict=True)
     ]
+
+
+def _rolled(materials: Mapping[str, Material], name: str, draw: Draw) -> dict[str, Material]:
+    """The same finish with its textures shifted: two parts of a lot look alike, but no stain is on both."""
+    shift = draw.rng(f"{name}.texture_shift").random(2)
+    return {component: shifted(material, shift) for component, material in materials.items()}
 
 
 def _resting(spec: SceneSpec, assets: Assets, draw: Draw) -> list[Resting]:
@@ -149,8 +155,20 @@ def _stage_materials(spec: SceneSpec, assets: Assets, draw: Draw) -> dict[str, M
 
 def _material(spec: SceneSpec, assets: Assets, name: Name, key: str, draw: Draw) -> Material:
     chosen = str(draw.choice(name, key))
-    made = spec.materials[chosen].material(draw, key, assets.textures.get(chosen, {}))
+    finish = spec.materials[chosen]
+    if isinstance(finish, ImageSet):
+        made = finish.material(draw, key, assets.textures[chosen])
+    else:
+        made, values = _made(cast(Any, finish), draw.seed, draw.index, key)  # frozen, so it has a hash
+        draw.values |= values
     return replace(made, name=chosen)
+
+
+@lru_cache(maxsize=8)
+def _made(finish: Finish, seed: int, scene: int, key: str) -> tuple[Material, Mapping[str, float | str]]:
+    """A finish of ours and what was drawn for it; kept, since the cameras of a scene follow one another."""
+    draw = Draw(seed, scene)
+    return finish.material(draw, key, {}), draw.values
 
 
 def _lights(spec: SceneSpec, assets: Assets, draw: Draw) -> tuple[Lights, Environment | None]:
@@ -197,21 +215,35 @@ def _balanced(light: MeshLight | SpotLight, gain: np.ndarray) -> MeshLight | Spo
 
 
 def _flawed(spec: SceneSpec, parts: list[tuple[Resting, Instance]], draw: Draw) -> list[tuple[Resting, Instance]]:
-    """The same parts with defects: drawn again, under other names, until one part has one."""
-    for attempt in range(DEFECT_ATTEMPTS):
+    """The same parts with faults and defects: drawn again, under other names, until one part has one."""
+    for attempt in range(FLAW_ATTEMPTS):
         aside = _aside(draw)
         again = f".again.{attempt}" if attempt else ""
-        flawed = [(r, replace(i, defects=_defects(spec, r, i, aside, again))) for r, i in parts]
-        if any(instance.defects for _, instance in flawed):
+        flawed = [(r, _with_flaws(spec, r, i, aside, again)) for r, i in parts]
+        if any(instance.defects or instance.faults for _, instance in flawed):
             draw.values |= aside.values
             return flawed
-    raise spec.error(f"no part had a defect in {DEFECT_ATTEMPTS} draws: raise a probability or a count", "defects")
+    said = f"no part had a defect or fault in {FLAW_ATTEMPTS} draws: raise a probability or a count"
+    raise spec.error(said, "defects")
 
 
-def _defects(spec: SceneSpec, resting: Resting, part: Instance, draw: Draw, again: str) -> tuple[PlacedDefect, ...]:
-    own = spec.parts[resting.kind].defects
-    wanted, where = (spec.defects, ("defects",)) if own is None else (own, ("parts", resting.kind, "defects"))
-    try:
-        return draw_defects(part.part, wanted, draw, f"{resting.name}.defects{again}", part.world_from_part)
-    except ConfigError as error:
-        raise ConfigError(f"{spec.at(*where)}: {error}") from error
+def _with_flaws(spec: SceneSpec, resting: Resting, healthy: Instance, draw: Draw, again: str) -> Instance:
+    """Faults first: they change the part that the defects lie on."""
+    own = spec.parts[resting.kind]
+    faults = spec.faults if own.faults is None else own.faults
+    defects = spec.defects if own.defects is None else own.defects
+    place = healthy.world_from_part
+    with at_line(spec, *(("faults",) if own.faults is None else ("parts", resting.kind, "faults"))):
+        part, found = draw_faults(healthy.part, faults, draw, f"{resting.name}.faults{again}")
+        place = _lifted(part, place) if found else place
+    with at_line(spec, *(("defects",) if own.defects is None else ("parts", resting.kind, "defects"))):
+        placed = draw_defects(part, defects, draw, f"{resting.name}.defects{again}", place)
+    return replace(healthy, part=part, world_from_part=place, faults=found, defects=placed)
+
+
+def _lifted(part: Part, pose: np.ndarray) -> np.ndarray:
+    """The pose, raised where a faulty part would reach through the stage."""
+    depth = min(float(moved(pose, part.vertices)[:, 2].min()), 0.0)
+    raised = pose.copy()
+    raised[2, 3] -= depth
+    return raised

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
@@ -23,10 +24,7 @@ def drop(
     parts: Sequence[Part], size_mm: tuple[float, float], gap_mm: float, rng: np.random.Generator
 ) -> list[np.ndarray]:
     """`world_from_part` of each after all have fallen. Raises `ConfigError` when they do not fit or do not settle."""
-    try:
-        import mujoco
-    except ImportError as error:
-        raise missing_package("mujoco", "synth") from error
+    mujoco = _mujoco()
     centres = [p.bounds_mm.mean(axis=0) for p in parts]
     radii = [float(np.linalg.norm(p.vertices - c, axis=1).max()) for p, c in zip(parts, centres, strict=True)]
     unit = max(radii)
@@ -44,6 +42,15 @@ def drop(
     for pose in poses:
         pose[2, 3] -= lowest - ABOVE_MM
     return poses
+
+
+def _mujoco() -> Any:
+    """Its names are made at import, so a type checker sees none of them."""
+    try:
+        import mujoco
+    except ImportError as error:
+        raise missing_package("mujoco", "synth") from error
+    return mujoco
 
 
 def _starts(
@@ -78,12 +85,10 @@ def pieces(component: Component) -> list[np.ndarray]:
     normal = np.eye(3)[axis]
     found = []
     for a, b in pairwise(cuts):
-        slab = slice_mesh_plane(mesh, normal, a * normal, cap=False)
-        slab = slice_mesh_plane(slab, -normal, b * normal, cap=False)
-        hull = _hull(np.asarray(slab.vertices))
-        if hull is not None:
-            found.append(hull)
-    return found or [h for h in [_hull(component.vertices)] if h is not None]
+        above = slice_mesh_plane(mesh, normal, a * normal, cap=False)
+        slab = slice_mesh_plane(above, -normal, b * normal, cap=False) if above is not None else None
+        found.append(_hull(np.asarray(slab.vertices)) if slab is not None else None)
+    return [hull for hull in found if hull is not None]
 
 
 def _hull(points: np.ndarray) -> np.ndarray | None:

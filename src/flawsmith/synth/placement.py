@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from shapely import Polygon
 
 
+CLOSEST_MM = 1e-3
+
+
 class PlacementSpec(Settings):
     """`apart`: in stable poses, never over one another; `pile`: dropped into a heap and left to settle.
 
@@ -115,10 +118,15 @@ def _free(
         if spot is None:
             continue
         x, y = spot
-        if _inside(turned, spot, area) and all(_moved(turned, spot).distance(other) >= gap for other in taken):
+        if _inside(turned, spot, area) and _clear(_moved(turned, spot), taken, gap):
             draw.values |= {f"{part.name}.yaw_deg": yaw, f"{part.name}.x_mm": x, f"{part.name}.y_mm": y}
             return _posed(pose, yaw, x, y)
     return None
+
+
+def _clear(shape: "Polygon", taken: "Sequence[Polygon]", gap: float) -> bool:
+    """At least the gap from each; with no gap asked for, still not touching."""
+    return all(shape.distance(other) >= max(gap, CLOSEST_MM) for other in taken)
 
 
 def _number(number: Number, name: str, again: str, draw: Draw) -> float:

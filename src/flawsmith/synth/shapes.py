@@ -8,7 +8,7 @@ from flawsmith.core.errors import DataError
 from flawsmith.part.part import Component
 from flawsmith.synth.defect.bake import wall_material
 from flawsmith.synth.defect.cut import cut
-from flawsmith.synth.defect.patch import Patch, put
+from flawsmith.synth.defect.patch import Patch, put, reaches
 from flawsmith.synth.defect.soup import Soup, box_axis, box_uv, soup_of
 from flawsmith.synth.scene import Instance, Material, PlacedDefect, Scene, Shape
 
@@ -21,8 +21,10 @@ def shapes(scene: Scene, defects: bool = True, hidden: frozenset[int] = frozense
     defects: False gives the healthy twin
     hidden:  numbers of defects that are left out; the others keep their numbers
 
-    A component is one shape, each hole's wall is one, each defect's patch is one. Raises `DataError` where a hole
-    cannot be cut or a defect names a component that its part does not have.
+    A component is one shape, each hole's wall is one, each defect's patch is one. A defect acts on every component that
+    its box reaches, as a blow, a drill or a stain does: a thread is often a solid beside its core.
+
+    Raises `DataError` where a hole cannot be cut or a defect names a component that its part does not have.
     """
     found: list[Shape] = []
     number = 0
@@ -43,8 +45,8 @@ def _instance_shapes(instance: Instance, index: int, defects: list[Numbered]) ->
                 f"{instance.part.name!r} has {', '.join(names)}"
             )
     for component in instance.part.components:
-        own = [(k, defect) for k, defect in defects if defect.component == component.name]
-        yield from _component_shapes(instance, index, component, own)
+        reaching = [(k, d) for k, d in defects if d.component == component.name or reaches(soup_of(component), d)]
+        yield from _component_shapes(instance, index, component, reaching)
 
 
 def _component_shapes(instance: Instance, index: int, component: Component, defects: list[Numbered]) -> Iterator[Shape]:
@@ -52,7 +54,7 @@ def _component_shapes(instance: Instance, index: int, component: Component, defe
     soup = soup_of(component)
     for number, defect in defects:
         if defect.stack.cutter is not None:
-            soup = cut(soup, defect.stack.cutter, defect.part_from_patch, number, component.name)
+            soup = cut(soup, defect.stack.cutter, defect.part_from_patch, number, component)
     patches: dict[int, Patch] = {}
     for number, defect in defects:
         soup, patch = put(soup, defect, material)
@@ -70,7 +72,7 @@ def _component_shapes(instance: Instance, index: int, component: Component, defe
         if number in patches:
             patch = patches[number]
             yield _shape(name, patch.skin, patch.uv, patch.material, world, index, number, patch.mask)
-        elif not len(wall):
+        elif not len(wall) and defect.component == component.name:
             raise DataError(f"defect {number} ({defect.kind}) lies beside component {component.name!r}: place it again")
 
 
@@ -100,7 +102,7 @@ def _shape(
     """The soup in world space; corners are not shared, as renderers need no more than their normals."""
     turn = world[:3, :3]
     points = soup.points.reshape(-1, 3) @ turn.T + world[:3, 3]
-    normals = soup.normals.reshape(-1, 3) @ turn.T
+    normals = _unit_normals(soup).reshape(-1, 3) @ turn.T
     count = len(points)
     return Shape(
         name=name,
@@ -113,3 +115,9 @@ def _shape(
         defect=defect,
         mask=mask,
     )
+
+
+def _unit_normals(soup: Soup) -> np.ndarray:
+    """Interpolated normals made unit again; where two opposite ones met, the face's own."""
+    length = np.linalg.norm(soup.normals, axis=-1, keepdims=True)
+    return np.where(length > 1e-3, soup.normals / np.maximum(length, 1e-3), soup.flat[:, None])

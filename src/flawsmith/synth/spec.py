@@ -15,7 +15,7 @@ from flawsmith.core.config import Settings
 from flawsmith.core.errors import ConfigError, nearest
 from flawsmith.core.files import sha256_of
 from flawsmith.synth.camera import CameraSpec, SensorSpec, camera_names
-from flawsmith.synth.defect import DefectSpec
+from flawsmith.synth.defect import DefectSpec, FaultSpec
 from flawsmith.synth.distribution import Choice, Number, Uniform, support, within
 from flawsmith.synth.environment import EnvironmentSpec
 from flawsmith.synth.light import BrightFieldLight, CoaxialLight, IesLight, LightSpec
@@ -26,10 +26,6 @@ from flawsmith.synth.spec_errors import explained
 from flawsmith.synth.stage import BUILDERS, StageSpec
 from flawsmith.synth.yaml_lines import Key, Mark, Marked, overlay, override, read_marked
 
-try:
-    from flawsmith.synth.defect import FaultSpec
-except ImportError:
-    FaultSpec = Any
 Name = str | Choice
 MOST_PARTS = 500
 

@@ -1,7 +1,7 @@
 """What is wrong with a scene file, one line per mistake: file, line, column, key, and what to write instead."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, get_args, get_origin
+from typing import Any, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -28,13 +28,10 @@ def _written(values: Any, loc: Sequence[Key]) -> Path:
     """The keys of `loc` that are in the file; pydantic puts names of union members between them."""
     path: list[Key] = []
     for key in loc:
-        if (isinstance(values, dict) and key in values) or (
-            isinstance(values, list) and isinstance(key, int) and key < len(values)
-        ):
-            values = values[key]
-        else:
-            continue
-        path.append(key)
+        holds = range(len(values)) if isinstance(values, list) else values if isinstance(values, dict) else ()
+        if key in holds:
+            values = cast(Any, values)[key]
+            path.append(key)
     return tuple(path)
 
 

@@ -161,8 +161,8 @@ def _lay(
 
 
 def _rivals(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether both are distributions, or both are of a different kind: then keys of one mean nothing in the other."""
-    if any(d in new for d in DISTRIBUTIONS):
+    """Whether one is a distribution, or both are of a different kind: then keys of one mean nothing in the other."""
+    if any(d in old or d in new for d in DISTRIBUTIONS):
         return True
     return "kind" in new and "kind" in old and new["kind"] != old["kind"]
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-
 from dice import Dice
+
 from flawsmith.core.errors import ConfigError, EnvironmentFault
 from flawsmith.synth.generate.farm import ray_site
 from flawsmith.synth.generate.job import Limits, Outcome
@@ -74,7 +74,7 @@ class Deadly(Dice):
 def test_a_job_that_cannot_be_opened_ends_the_run_with_its_own_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"belt\.png"):
         run(Closed(), tmp_path)
-    with pytest.raises(EnvironmentFault, match="before their first image.*code 9"):
+    with pytest.raises(EnvironmentFault, match=r"before their first image.*code 9"):
         run(Deadly(), tmp_path, workers=1)
 
 

@@ -62,14 +62,23 @@ def _bodies(queue: list[_Item], objects: dict[Key, Element], colors: dict):
 
 
 def _below(item: _Item, name: str, element: Element, objects: dict[Key, Element]) -> list[_Item]:
-    """What an object is made of; sub-assemblies of one name get a number."""
+    """What an object is made of; only sub-assemblies get a number where names meet."""
     parts = [e for e in element.iter() if local_name(e) == "component"]
     keys = [_key(e, item.key[0]) for e in parts]
-    names = distinct(_name(key, objects) for key in keys)
+    names = _apart([_name(key, objects) for key in keys], [_is_assembly(key, objects) for key in keys])
     return [
         _Item(key, (*item.path, name), item.matrix @ _matrix(e), own)
         for key, own, e in zip(keys, names, parts, strict=True)
     ]
+
+
+def _apart(names: list[str], assembly: list[bool]) -> list[str]:
+    told = iter(distinct(name for name, many in zip(names, assembly, strict=True) if many))
+    return [next(told) if many else name for name, many in zip(names, assembly, strict=True)]
+
+
+def _is_assembly(key: Key, objects: dict[Key, Element]) -> bool:
+    return key in objects and any(local_name(e) == "components" for e in objects[key])
 
 
 def _name(key: Key, objects: dict[Key, Element]) -> str:

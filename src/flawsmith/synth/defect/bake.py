@@ -113,14 +113,16 @@ class _Overlay:
 
     def __init__(self, stack: MapStack, x: np.ndarray, y: np.ndarray, k: np.ndarray) -> None:
         scale = (len(stack.mask) - 1) / (2 * stack.half_mm)
-        self._same = x.shape == stack.mask.shape and np.allclose(x[0, 0], -stack.half_mm) and np.allclose(x[-1, 0], x[0, 0])
+        self._same = (
+            x.shape == stack.mask.shape and np.allclose(x[0, 0], -stack.half_mm) and np.allclose(x[-1, 0], x[0, 0])
+        )
         self._at = (x + stack.half_mm) * scale, (y + stack.half_mm) * scale
 
     def of(self, values: np.ndarray) -> np.ndarray:
         if self._same:
             return values
-        at = (a.astype(np.float32) for a in self._at)
-        return cv2.remap(values.astype(np.float32), *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        x, y = self._at[0].astype(np.float32), self._at[1].astype(np.float32)
+        return cv2.remap(values.astype(np.float32), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
 
 class _Underlay:
@@ -164,12 +166,24 @@ def _surface(front: Soup, x: np.ndarray, y: np.ndarray, where: Sheet) -> tuple[n
     corners = np.round((where.uv(front.points) * where.texels - 0.5) * 16).astype(np.int32)
     for number in drawn:
         cv2.fillConvexPoly(owner, corners[number], int(number), cv2.LINE_8, 4)
-    if (owner < 0).any():
-        _, nearest = cv2.distanceTransformWithLabels((owner < 0).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)
-        known = np.zeros(nearest.max() + 1, np.int32)
-        known[nearest[owner >= 0]] = owner[owner >= 0]
-        owner = known[nearest]
+    if not (owner >= 0).any():  # slivers, too small to meet a texel
+        return np.zeros_like(x), np.full(x.shape, box_axis(front.flat)[0])
+    owner = _grown(owner)
     origin, slope = front.points[owner, 0], plane[owner]
-    depth = origin[..., 2] - (slope[..., 0] * (x - origin[..., 0]) + slope[..., 1] * (y - origin[..., 1])) / slope[..., 2]
+    depth = (
+        origin[..., 2] - (slope[..., 0] * (x - origin[..., 0]) + slope[..., 1] * (y - origin[..., 1])) / slope[..., 2]
+    )
     low, high = front.points[..., 2].min(), front.points[..., 2].max()
     return np.clip(depth, low, high).astype(np.float32), box_axis(front.flat)[owner]
+
+
+def _grown(owner: np.ndarray) -> np.ndarray:
+    """Every texel below 0 takes the number of the nearest one that has one."""
+    if (owner >= 0).all():
+        return owner
+    beside = (owner < 0).astype(np.uint8)
+    found = cv2.distanceTransformWithLabels(beside, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL)
+    label = np.asarray(found[1], np.int64)
+    known = np.zeros(int(label.max()) + 1, np.int32)
+    known[label[owner >= 0]] = owner[owner >= 0]
+    return known[label]

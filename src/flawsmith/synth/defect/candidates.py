@@ -8,7 +8,6 @@ import numpy as np
 from flawsmith.core.errors import ConfigError, nearest
 from flawsmith.part.part import Component, Part
 from flawsmith.synth.defect.cut import closed, open_solid
-from flawsmith.synth.defect.edges import sharp_edges
 from flawsmith.synth.defect.settings import Where
 from flawsmith.synth.defect.soup import soup_of
 
@@ -19,12 +18,6 @@ class Candidates:
 
     components: tuple[Component, ...]
     allowed: tuple[np.ndarray, ...]  # bool (T,) each
-    skipped: tuple[str, ...] = ()  # components left out as they are not closed
-
-    def weights(self, of: Callable[[int], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """(cumulative weights of all, where each component's begin), from each component's `of(number)`."""
-        each = [of(number) for number in range(len(self.components))]
-        return np.cumsum(np.concatenate(each)), np.cumsum([0, *(len(weights) for weights in each)])
 
 
 def candidates(part: Part, where: Where, world_from_part: np.ndarray | None, solid: bool) -> Candidates:
@@ -39,8 +32,7 @@ def candidates(part: Part, where: Where, world_from_part: np.ndarray | None, sol
         if not any(mask.any() for mask in allowed):
             raise ConfigError(f"part {part.name!r}: no surface is left for a defect after where.{what}; loosen it")
     kept = [(c, mask) for c, mask in zip(usable, allowed, strict=True) if mask.any()]
-    skipped = tuple(component.name for component in chosen if component not in usable)
-    return Candidates(tuple(c for c, _ in kept), tuple(mask for _, mask in kept), skipped)
+    return Candidates(tuple(c for c, _ in kept), tuple(mask for _, mask in kept))
 
 
 def _named(part: Part, where: Where) -> list[Component]:

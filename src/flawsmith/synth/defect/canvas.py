@@ -98,7 +98,8 @@ def changed(height_mm: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     deepest = max(float(np.abs(height_mm).max()), 1e-6)
     moved = ramp(np.abs(height_mm) / deepest, 0.5 * _LABEL_HEIGHT, 1.5 * _LABEL_HEIGHT)
     label = np.maximum(moved, ramp(alpha, 0.5 * _LABEL_ALPHA, 1.5 * _LABEL_ALPHA))
-    return cv2.morphologyEx(label, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))  # a ridge and its groove are one
+    closed = cv2.morphologyEx(label, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))  # a ridge and its groove are one
+    return np.pad(closed[1:-1, 1:-1], 1)
 
 
 def ramp(value: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -120,7 +121,7 @@ def blob(canvas: Canvas, diameter_mm: float, ragged: float, feature_mm: float | 
     noise = canvas.noise(feature_mm or radius, octaves=5, gain=0.6)
     away = np.hypot(canvas.x, canvas.y)
     field = radius * (1 + 0.45 * ragged * noise) - away - 4 * np.clip(away - (1 + 0.35 * ragged) * radius, 0, None)
-    inside = min(int(round(np.pi * radius**2 / canvas.texel_mm**2)), field.size - 1)
+    inside = min(round(np.pi * radius**2 / canvas.texel_mm**2), field.size - 1)
     level = np.partition(field.ravel(), field.size - inside)[field.size - inside]
     return (field - level).astype(np.float32)
 
@@ -145,7 +146,9 @@ def wander(rng: np.random.Generator, length_mm: float, bend: float, jitter: floa
     """A path (steps + 1, 2) along x, centred on the origin; it spans `length_mm` and turns by about `bend` radians."""
     headings = rng.normal(0, bend) * np.linspace(-0.5, 0.5, steps) + np.cumsum(rng.normal(0, jitter, steps))
     headings -= headings.mean()
-    points = np.concatenate([np.zeros((1, 2)), np.cumsum(np.column_stack([np.cos(headings), np.sin(headings)]), axis=0)])
+    points = np.concatenate(
+        [np.zeros((1, 2)), np.cumsum(np.column_stack([np.cos(headings), np.sin(headings)]), axis=0)]
+    )
     chord = points[-1] - points[0]
     turn = np.array([[chord[0], chord[1]], [-chord[1], chord[0]]]) / np.linalg.norm(chord)
     points = points @ turn.T

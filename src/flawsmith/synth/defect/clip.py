@@ -77,7 +77,7 @@ def split(pieces: Polygons, distance: np.ndarray) -> tuple[Polygons, Polygons]:
     used = pieces.used
     low = (distance <= 0) | ~used
     high = (distance >= 0) | ~used
-    below, above = low.all(1), high.all(1) & ~low.all(1)
+    below, above = np.all(low, axis=1), np.all(high, axis=1) & ~np.all(low, axis=1)
     mixed = ~below & ~above
     if not mixed.any():
         return pieces.take(below), pieces.take(above)

@@ -11,31 +11,34 @@ from flawsmith.synth.defect.soup import Soup, crease_normals, join, soup_of, wel
 from flawsmith.synth.scene import Cutter
 
 _WALL_CREASE_RAD = np.radians(40.0)
+_OWN = manifold3d.Manifold.reserve_ids(2)  # whose a triangle was before the cut: the part's …
+_TOOL = _OWN + 1  # … or the cutter's
 
 
-def cut(soup: Soup, cutter: Cutter, part_from_patch: np.ndarray, wall: int, component: str) -> Soup:
-    """`soup` less the cutter; the new walls are marked `wall`.
+def cut(soup: Soup, cutter: Cutter, part_from_patch: np.ndarray, wall: int, component: Component) -> Soup:
+    """`soup` less the cutter; the new walls are marked `wall`. Untouched where the cutter misses it.
 
-    Raises `DataError` when the component is not a closed solid, when nothing is left and when nothing was cut.
+    Raises `DataError` when the component is not a closed solid and when nothing of it is left.
     """
-    own, tool = (int(n) for n in np.arange(2) + manifold3d.Manifold.reserve_ids(2))
-    body = solid(soup, own)
+    body = _healthy(component) if soup is soup_of(component) else solid(soup)
     if body is None:
-        raise DataError(open_solid(component))
-    taken = manifold3d.Manifold(_cutter_mesh(cutter, part_from_patch, tool))
+        raise DataError(open_solid(component.name))
+    taken = manifold3d.Manifold(_cutter_mesh(cutter, part_from_patch))
     mesh = (body - taken).to_mesh64()
     triangles, origin = np.asarray(mesh.tri_verts, int), _origins(mesh)
-    remedy = "make it smaller, or place it elsewhere with `where`"
-    if not (origin == own).any():
-        raise DataError(f"component {component!r}: the hole of defect {wall} takes all of it away; {remedy}")
-    if not (origin == tool).any():
-        raise DataError(f"component {component!r}: the hole of defect {wall} misses it; {remedy}")
+    if not (origin == _OWN).any():
+        raise DataError(
+            f"component {component.name!r}: the hole of defect {wall} takes all of it away; make it smaller, or place "
+            "it elsewhere with `where`"
+        )
+    if not (origin == _TOOL).any():
+        return soup
     values = np.asarray(mesh.vert_properties)[triangles]
-    kept, walls = origin == own, origin == tool
+    kept, walls = origin == _OWN, origin == _TOOL
     return join([_kept(soup, values[kept], np.asarray(mesh.face_id)[kept]), _walls(values[walls, :, :3], wall)])
 
 
-def solid(soup: Soup, run: int = 0) -> manifold3d.Manifold | None:
+def solid(soup: Soup) -> manifold3d.Manifold | None:
     """The soup as a closed solid with its normals as properties, or None where it is not one."""
     points = soup.points.reshape(-1, 3)
     owner = weld(points)
@@ -48,7 +51,7 @@ def solid(soup: Soup, run: int = 0) -> manifold3d.Manifold | None:
         merge_from_vert=merged.astype(np.uint64),
         merge_to_vert=first[owner][merged].astype(np.uint64),
         run_index=np.array([0, len(points)], np.uint64),
-        run_original_id=np.array([run], np.uint32),
+        run_original_id=np.array([_OWN], np.uint32),
         face_id=np.arange(len(soup), dtype=np.uint64),
     )
     made = manifold3d.Manifold(mesh)
@@ -56,9 +59,13 @@ def solid(soup: Soup, run: int = 0) -> manifold3d.Manifold | None:
 
 
 @lru_cache(maxsize=64)
+def _healthy(component: Component) -> manifold3d.Manifold | None:
+    return solid(soup_of(component))
+
+
 def closed(component: Component) -> bool:
     """Whether a hole can be cut into it."""
-    return solid(soup_of(component)) is not None
+    return _healthy(component) is not None
 
 
 def open_solid(component: str) -> str:
@@ -68,13 +75,13 @@ def open_solid(component: str) -> str:
     )
 
 
-def _cutter_mesh(cutter: Cutter, part_from_patch: np.ndarray, run: int) -> manifold3d.Mesh64:
+def _cutter_mesh(cutter: Cutter, part_from_patch: np.ndarray) -> manifold3d.Mesh64:
     points = cutter.vertices @ part_from_patch[:3, :3].T + part_from_patch[:3, 3]
     return manifold3d.Mesh64(
         vert_properties=np.ascontiguousarray(np.concatenate([points, np.zeros_like(points)], 1)),
         tri_verts=np.ascontiguousarray(cutter.faces, np.uint64),
         run_index=np.array([0, cutter.faces.size], np.uint64),
-        run_original_id=np.array([run], np.uint32),
+        run_original_id=np.array([_TOOL], np.uint32),
     )
 
 

@@ -38,8 +38,10 @@ def flake_cutter(canvas: Canvas, semi_axes: tuple[float, float, float], rough: f
     sphere = manifold3d.Manifold.sphere(1.0, 64).to_mesh()
     points = np.asarray(sphere.vert_properties[:, :3], float)
     norm = (np.abs(points) ** square).sum(1) ** (1 / square)
-    noise = _solid_noise(canvas.rng, points, 1.6) + 0.5 * _solid_noise(canvas.rng, points, 4) + 0.25 * _solid_noise(
-        canvas.rng, points, 11
+    noise = (
+        _solid_noise(canvas.rng, points, 1.6)
+        + 0.5 * _solid_noise(canvas.rng, points, 4)
+        + 0.25 * _solid_noise(canvas.rng, points, 11)
     )
     points = points / norm[:, None] * (1 + rough * 0.12 * noise)[:, None]
     points /= np.abs(points).max(0)

@@ -52,7 +52,7 @@ class Dent(DefectSettings):
 
 
 class Shock(DefectSettings):
-    """The mark of a blow with something sharp: a pit of few facets, a burr thrown up on one side, torn bright ground."""
+    """The mark of a blow with something sharp: a pit of few facets, a burr thrown up on one side, bright ground."""
 
     kind: Literal["shock"] = "shock"
     diameter_mm: Positive = LogUniform(log_uniform=(1, 4))
@@ -61,7 +61,7 @@ class Shock(DefectSettings):
 
     def stack(self, draw: Draw, name: str) -> MapStack:
         diameter, depth, bare = self.drawn(draw, name, "diameter_mm", "depth_mm", "bare")
-        canvas = Canvas(diameter, diameter / 24, draw.rng(f"{name}.shape"))
+        canvas = Canvas(1.15 * diameter, diameter / 24, draw.rng(f"{name}.shape"))
         strike(canvas, diameter, depth, bare)
         return canvas.stack()
 
@@ -137,7 +137,9 @@ def strike(canvas: Canvas, diameter: float, depth: float, bare: float) -> None:
     reach = radius * rng.uniform(0.6, 1.0, 4)
     reach[0] = radius
     planes = [(canvas.x * np.cos(a) + canvas.y * np.sin(a)) / r for a, r in zip(angles, reach, strict=True)]
-    q = np.maximum(np.maximum.reduce(planes), 0.75 * np.hypot(canvas.x, canvas.y) / radius) + 0.025 * canvas.noise(radius)
+    q = np.maximum(np.maximum.reduce(planes), 0.75 * np.hypot(canvas.x, canvas.y) / radius) + 0.025 * canvas.noise(
+        radius
+    )
     pit = np.clip(1 - q, 0, 1) ** 0.8
     side = rng.uniform(0, 2 * np.pi)
     towards = 0.5 + 0.5 * (canvas.x * np.cos(side) + canvas.y * np.sin(side)) / np.hypot(canvas.x, canvas.y + 1e-6)

@@ -7,6 +7,7 @@ import numpy as np
 
 from flawsmith.core.errors import ConfigError
 from flawsmith.part.part import Part
+from flawsmith.synth.defect.cut import closed
 from flawsmith.synth.defect.place import Patch, Place, place
 from flawsmith.synth.defect.settings import DefectSettings
 from flawsmith.synth.distribution import Draw
@@ -33,6 +34,8 @@ def draw_defects(
             one = f"{name}.{label}.{number}"
             stack = spec.stack(draw, one)
             _check_size(part, spec, stack)
+            if stack.cutter is not None:
+                _note_open(part, draw, one)
             here = place(part, spec.where, _patch(spec, stack), draw.rng(f"{one}.place"), taken, world_from_part)
             taken.append(here)
             placed.append(_defect(spec, stack, here))
@@ -66,6 +69,13 @@ def _check_size(part: Part, spec: DefectSettings, stack: MapStack) -> None:
         raise ConfigError(
             f"{spec.label} is {size_mm(stack):.3g} mm long, part {part.name!r} only {longest:.3g} mm; make it smaller"
         )
+
+
+def _note_open(part: Part, draw: Draw, name: str) -> None:
+    """Record which components a hole was kept away from, as they are no closed solids."""
+    names = [component.name for component in part.components if not closed(component)]
+    if names:
+        draw.values[f"{name}.not_closed"] = ", ".join(names)
 
 
 def _defect(spec: DefectSettings, stack: MapStack, here: Place) -> PlacedDefect:

@@ -53,7 +53,7 @@ class Stain(DefectSettings):
 
     kind: Literal["stain"] = "stain"
     diameter_mm: Positive = LogUniform(log_uniform=(3, 12))
-    strength: Share = Uniform(uniform=(0.4, 0.9))
+    strength: Share = Uniform(uniform=(0.5, 0.95))
     ragged: Share = Uniform(uniform=(0.1, 0.5))
     color: ColorName | ColorChoice = ColorChoice(choice=("brown", "grey", "black"))
 
@@ -171,11 +171,19 @@ def dry_up(canvas: Canvas, diameter: float, strength: float, ragged: float, colo
     film = ramp(field, 0.0, 0.02)
     ring = np.exp(-(((field - 0.018) / 0.014) ** 2)) + 0.5 * np.exp(-(((field - 0.1) / 0.02) ** 2))
     cloud = np.clip(0.8 + 0.2 * canvas.noise(diameter / 4), 0.5, 1.3)
-    canvas.paint(strength * film * np.clip(0.62 * cloud + 0.5 * ring, 0, 1), color, 0.35 + 0.1 * cloud)
+    canvas.paint(strength * film * np.clip(0.75 * cloud + 0.5 * ring, 0, 1), color, 0.35 + 0.1 * cloud)
 
 
 _TINTS = np.array(  # linear RGB of a polished steel's oxide film by growing thickness (220 … 400 °C)
-    [(0.62, 0.55, 0.36), (0.55, 0.36, 0.12), (0.34, 0.14, 0.06), (0.20, 0.07, 0.16), (0.06, 0.08, 0.30), (0.10, 0.17, 0.30), (0.16, 0.16, 0.16)]
+    [
+        (0.62, 0.55, 0.36),
+        (0.55, 0.36, 0.12),
+        (0.34, 0.14, 0.06),
+        (0.20, 0.07, 0.16),
+        (0.06, 0.08, 0.30),
+        (0.10, 0.17, 0.30),
+        (0.16, 0.16, 0.16),
+    ]
 )
 
 
@@ -236,9 +244,11 @@ def run_down(canvas: Canvas, length: float, height: float, streaks: int, color: 
 def draw_back(canvas: Canvas, diameter: float, depth: float, craters: int, ground: Color) -> None:
     """Rings of pushed-back coat round bare spots, of sizes that together span `diameter`."""
     rng = canvas.rng
+    first = rng.uniform(0, 2 * np.pi)
     for number in range(craters):
         radius = diameter * (0.5 if craters == 1 else rng.uniform(0.10, 0.22)) / 1.25
-        angle, out = rng.uniform(0, 2 * np.pi), 0.0 if craters == 1 else diameter / 2 - 1.25 * radius
+        angle = first + np.pi * number if number < 2 else rng.uniform(0, 2 * np.pi)
+        out = 0.0 if craters == 1 else diameter / 2 - 1.25 * radius
         out *= 1.0 if number < 2 else np.sqrt(rng.uniform(0, 1))
         q = np.hypot(canvas.x - out * np.cos(angle), canvas.y - out * np.sin(angle)) / radius
         q = q * (1 + 0.04 * canvas.noise(radius, 2))
@@ -253,7 +263,7 @@ def scribble(canvas: Canvas, length: float, width: float, strokes: int, color: C
         path = wander(canvas.rng, length - width if number == 0 else 0.7 * (length - width), 0.5, 0.08)
         turn = canvas.rng.uniform(-0.5, 0.5) if number else 0.0
         path = path @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-        path = path + (0, (number + 1) // 2 * (-1) ** number * 1.8 * width)
+        path = path + np.array([0.0, (number + 1) // 2 * (-1) ** number * 1.8 * width])
         away, along = distance_to_path(canvas, path)
         inside = ramp(width / 2 * (1 + 0.06 * canvas.noise(width / 3, 2)) - away, 0, 0.12 * width)
         dense = 0.72 + 0.2 * ramp(away, 0.2 * width, 0.5 * width) + 0.15 * ramp(np.abs(along - 0.5), 0.44, 0.5)

@@ -13,7 +13,9 @@ from flawsmith.part.part import Component, Part
 from flawsmith.synth.defect.thread import Thread, find_thread, worn
 from flawsmith.synth.distribution import Draw, NumberChoice, Positive, Share, Uniform, within
 
-Faults = tuple[tuple[str, str | None], ...]  # (label, component that shows it, or None where it is not there to be seen)
+Faults = tuple[
+    tuple[str, str | None], ...
+]  # (label, component that shows it, or None where it is not there to be seen)
 
 
 class FaultSettings(Settings, ABC):
@@ -77,7 +79,9 @@ class WrongComponent(FaultSettings):
         else:
             factor = draw.number(self.scale, f"{name}.scale")
             if abs(factor - 1) < 0.01:
-                raise ConfigError(f"fault {self.label!r}: scale {factor:g} is the same size; wanted 1 % or more away from 1")
+                raise ConfigError(
+                    f"fault {self.label!r}: scale {factor:g} is the same size; wanted 1 % or more away from 1"
+                )
             new = replace(old, vertices=(old.vertices - _middle(old)) * factor + _middle(old))
         return _with(part, {old.name: new}), ((self.label, old.name),)
 
@@ -156,7 +160,7 @@ class BadThread(FaultSettings, ABC):
 
 
 class MissingThread(BadThread):
-    """The thread was never rolled or cut: a smooth shank of the thread's pitch diameter."""
+    """The thread was never rolled or cut: a smooth shank or bore of the root's diameter."""
 
     kind: Literal["missing_thread"] = "missing_thread"
 
@@ -248,11 +252,9 @@ def _shuffled(part: Part, rng: np.random.Generator) -> list[Component]:
 
 
 def _several(part: Part, label: str) -> None:
-    if len(part.components) < 2:
-        raise ConfigError(
-            f"fault {label!r} needs an assembly, but part {part.name!r} has one component, "
-            f"{part.components[0].name!r}"
-        )
+    names = [component.name for component in part.components]
+    if len(names) < 2:
+        raise ConfigError(f"fault {label!r} needs an assembly, but part {part.name!r} has one component, {names[0]!r}")
 
 
 def _without(part: Part, names: set[str]) -> Part:
@@ -288,8 +290,8 @@ def _turned(component: Component, axis: np.ndarray, turn_rad: float) -> Componen
 
 def _same_shape(a: Component, b: Component) -> bool:
     """Whether no vertex of one is farther from the other's vertices than a fiftieth of its size."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     points = [c.vertices[np.unique(c.faces)] for c in (a, b)]
-    away = max(cKDTree(points[0]).query(points[1])[0].max(), cKDTree(points[1]).query(points[0])[0].max())
+    away = max(KDTree(points[0]).query(points[1])[0].max(), KDTree(points[1]).query(points[0])[0].max())
     return bool(away < 0.02 * np.linalg.norm(_extent(a)))

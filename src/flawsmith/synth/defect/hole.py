@@ -80,7 +80,7 @@ def drill(canvas: Canvas, diameter: float, depth: float, ragged: float) -> None:
     canvas.cutter = drill_cutter(canvas, diameter, depth, ragged)
     canvas.outline = outline(canvas, canvas.cutter)
     q = np.hypot(canvas.x, canvas.y) / (diameter / 2)
-    lip = np.exp(-(np.clip(q - 1, 0, None) / 0.13) ** 1.5)
+    lip = np.exp(-((np.clip(q - 1, 0, None) / 0.13) ** 1.5))
     canvas.height += 0.025 * diameter * lip * np.clip(0.6 + 0.4 * canvas.noise(diameter / 4, 3), 0, None)
     canvas.paint(0.4 * ramp(lip, 0.2, 0.8), BARE_METAL, 0.4, 1.0)
 

@@ -23,6 +23,14 @@ class Patch:
     mask: np.ndarray
 
 
+def reaches(soup: Soup, defect: PlacedDefect) -> bool:
+    """Whether some of the soup lies in the defect's box, to the accuracy of bounding boxes."""
+    pose = defect.part_from_patch
+    near = _near(soup, pose, _half(defect))
+    points = (soup.points[near] - pose[:3, 3]) @ pose[:3, :3]
+    return bool(((points.min(1) < _half(defect)) & (points.max(1) > -_half(defect))).all(1).any())
+
+
 def put(soup: Soup, defect: PlacedDefect, material: Material) -> tuple[Soup, Patch | None]:
     """Clip the defect's box out of `soup`, displace what is in it, and dress the faces that look its way.
 
@@ -30,7 +38,7 @@ def put(soup: Soup, defect: PlacedDefect, material: Material) -> tuple[Soup, Pat
     in the box looks along the defect's normal.
     """
     stack, pose = defect.stack, defect.part_from_patch
-    half = np.array([stack.half_mm, stack.half_mm, stack.depth_mm])
+    half = _half(defect)
     near = _near(soup, pose, half)
     inside, outside = clip_box(_into(soup.take(near), pose), half)
     rest = [soup.take(~near), _out_of(outside, pose)]
@@ -46,6 +54,10 @@ def put(soup: Soup, defect: PlacedDefect, material: Material) -> tuple[Soup, Pat
     where = sheet(stack, material, pose)
     baked, mask = bake(front, stack, shape.bump_mm, material, pose, where)
     return join(rest), _dressed(displace(front, stack, shape), pose, where, baked, mask)
+
+
+def _half(defect: PlacedDefect) -> np.ndarray:
+    return np.array([defect.stack.half_mm, defect.stack.half_mm, defect.stack.depth_mm])
 
 
 def _dressed(skin: Soup, pose: np.ndarray, where: Sheet, material: Material, mask: np.ndarray) -> Patch:

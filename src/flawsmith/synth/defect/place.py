@@ -9,14 +9,16 @@ import numpy as np
 from flawsmith.core.errors import ConfigError
 from flawsmith.part.part import Component, Part
 from flawsmith.synth.defect.candidates import Candidates, candidates, facing_axis
+from flawsmith.synth.defect.cut import closed
 from flawsmith.synth.defect.edges import Edges, sharp_edges
-from flawsmith.synth.defect.rays import first_hit, in_the_open
+from flawsmith.synth.defect.rays import first_hit, in_the_open, wall_below
 from flawsmith.synth.defect.settings import Where
 from flawsmith.synth.defect.soup import Soup, soup_of
 
 ATTEMPTS = 300
 _RAYS = 6  # tried before a point counts as closed in
-_THIN = 0.6  # a box reaches through at most this share of the wall below it
+_THIN = 0.6  # a box reaches through at most this share of the wall below it …
+_SHALLOW = 0.6  # … but at least this share of half its edge, to follow a curved surface
 _CURVED = np.cos(np.radians(8))  # nearer to the face's own normal than this, the surface counts as flat
 
 
@@ -96,7 +98,10 @@ def place(
         if not in_the_open(soups, spot.point, spot.normal, rng, _RAYS):
             refused["surfaces that other material covers"] += 1
             continue
-        here = _placed(spot, patch, rng)
+        here = _placed(spot, patch, soups, rng)
+        if patch.solid and any(_within(here, c) for c in part.components if not closed(c)):
+            refused["components that are no closed solids, in which no hole can be cut"] += 1
+            continue
         if not any(here.overlaps(other) for other in taken):
             return here
         refused["other defects: lower `count`, or make them smaller"] += 1
@@ -117,7 +122,7 @@ class _Spots:
         each = [self._edge_weights(i) if self._edges else self._areas(i) for i in range(len(self._soups))]
         self._sums = np.cumsum(np.concatenate(each))
         self._starts = np.cumsum([0, *(len(weights) for weights in each)])
-        if self._sums[-1] <= 0:
+        if not len(self._sums) or self._sums[-1] <= 0:
             what = "its kind needs a sharp edge" if at_edge else "where.edge_distance_mm needs one"
             raise ConfigError(f"no sharp edge (35° or more) is left on the part for a defect, and {what}")
 
@@ -143,9 +148,9 @@ class _Spots:
         region, distance = self._where.region, self._where.edge_distance_mm
         if region is not None and ((spot.point < region.low) | (spot.point > region.high)).any():
             return "where.region"
-        if self._axis is not None and self._where.normal is not None:
-            if spot.normal @ self._axis < np.cos(np.radians(self._where.normal.max_deg)):
-                return "where.normal"
+        facing = self._where.normal
+        if facing is not None and spot.normal @ self._axis < np.cos(np.radians(facing.max_deg)):
+            return "where.normal"
         if distance is not None and not self._at_edge:
             edges = self._edges[self._found.components.index(spot.component)]
             if not distance[0] - 1e-6 <= edges.distance_mm(spot.point) <= distance[1] + 1e-6:
@@ -186,7 +191,7 @@ def _on_triangle(corners: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (1 - r) * corners[0] + r * (1 - s) * corners[1] + r * s * corners[2]
 
 
-def _placed(spot: Spot, patch: Patch, rng: np.random.Generator) -> Place:
+def _placed(spot: Spot, patch: Patch, soups: list[Soup], rng: np.random.Generator) -> Place:
     """The patch's frame: the normal of the surface as seen at its size, and a random yaw."""
     soup = soup_of(spot.component)
     normal = spot.normal if patch.at_edge else _broad_normal(soup, spot, patch.half_mm)
@@ -195,9 +200,15 @@ def _placed(spot: Spot, patch: Patch, rng: np.random.Generator) -> Place:
     x /= np.linalg.norm(x)
     pose = np.eye(4)
     pose[:3] = np.stack([x, np.cross(normal, x), normal, spot.point], -1)
-    through = first_hit(soup, spot.point - 1e-3 * normal, -normal)[0]
-    depth = max(min(patch.depth_mm, _THIN * through), patch.least_depth_mm, 0.02 * patch.half_mm)
+    through = wall_below(soups, spot.point, normal)
+    depth = max(min(patch.depth_mm, _THIN * through), patch.least_depth_mm, _SHALLOW * patch.half_mm)
     return Place(spot.component.name, pose, patch.half_mm, depth)
+
+
+def _within(place: Place, component: Component) -> bool:
+    """Whether the component's surface may reach into the box."""
+    points = (soup_of(component).points - place.part_from_patch[:3, 3]) @ place.part_from_patch[:3, :3]
+    return bool(((points.min(1) < place.halves_mm) & (points.max(1) > -place.halves_mm)).all(1).any())
 
 
 def _broad_normal(soup: Soup, spot: Spot, half_mm: float) -> np.ndarray:

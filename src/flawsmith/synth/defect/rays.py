@@ -4,9 +4,17 @@ import numpy as np
 
 from flawsmith.synth.defect.soup import Soup
 
+_GAP_MM = 0.05  # components nearer to each other than this count as one wall
+
 
 def first_hit(soup: Soup, origin: np.ndarray, direction: np.ndarray, after_mm: float = 1e-4) -> tuple[float, int]:
-    """Distance to and number of the nearest triangle farther than `after_mm`, or (inf, -1); Möller, Trumbore 1997."""
+    """Distance to and number of the nearest triangle farther than `after_mm`, or (inf, -1)."""
+    distance, number = hits(soup, origin, direction, after_mm)
+    return (float(distance.min()), int(number[distance.argmin()])) if len(number) else (np.inf, -1)
+
+
+def hits(soup: Soup, origin: np.ndarray, direction: np.ndarray, after_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    """Distances to and numbers of all triangles that a ray meets (Möller, Trumbore, J. Graphics Tools 1997)."""
     a, b, c = soup.points.swapaxes(0, 1)
     edge1, edge2, s = b - a, c - a, origin - a
     p = np.cross(direction, edge2)
@@ -17,16 +25,31 @@ def first_hit(soup: Soup, origin: np.ndarray, direction: np.ndarray, after_mm: f
     v = (q @ direction) * inverse
     t = np.einsum("ti,ti->t", edge2, q) * inverse
     hit = np.flatnonzero((inverse != 0) & (u >= 0) & (v >= 0) & (u + v <= 1) & (t > after_mm))
-    if not len(hit):
-        return np.inf, -1
-    first = int(hit[t[hit].argmin()])
-    return float(t[first]), first
+    return t[hit], hit
+
+
+def wall_below(soups: list[Soup], point: np.ndarray, normal: np.ndarray) -> float:
+    """Thickness of material below a surface point, through components that touch or overlap; inf where it is open."""
+    distances, leaves = [], []
+    for soup in soups:
+        distance, number = hits(soup, point, -normal, 1e-3)
+        distances.append(distance)
+        leaves.append(soup.flat[number] @ normal < 0)
+    order = np.argsort(np.concatenate(distances))
+    far, leaving = np.concatenate(distances)[order], np.concatenate(leaves)[order]
+    depth = 1
+    for number, (distance, out) in enumerate(zip(far, leaving, strict=True)):
+        depth += -1 if out else 1
+        following = far[number + 1] if number + 1 < len(far) else np.inf
+        if depth <= 0 and following - distance > _GAP_MM:
+            return float(distance)
+    return np.inf
 
 
 def in_the_open(soups: list[Soup], point: np.ndarray, normal: np.ndarray, rng: np.random.Generator, rays: int) -> bool:
     """Whether one of `rays` random directions over the surface leads outside."""
-    for direction in rng.normal(0, 0.6, (rays, 3)) + normal:
-        direction /= np.linalg.norm(direction)
+    for drawn in rng.normal(0, 0.6, (rays, 3)) + normal:
+        direction = drawn / np.linalg.norm(drawn)
         if direction @ normal > 0.1 and all(first_hit(s, point + 1e-3 * normal, direction)[1] < 0 for s in soups):
             return True
     return False

@@ -77,6 +77,12 @@ class DefectSettings(Settings, ABC):
     probability: Share = 1.0
     where: Where = Where()
 
+    @model_validator(mode="after")
+    def _on_an_edge_or_beside_it(self) -> "DefectSettings":
+        if self.at_edge and self.where.edge_distance_mm is not None:
+            raise ValueError(f"where.edge_distance_mm: a {self.label} lies on an edge as it is; leave it out")
+        return self
+
     @property
     def label(self) -> str:
         return self.name or str(getattr(self, "kind"))  # noqa: B009 - declared by each kind as its own Literal

@@ -63,7 +63,9 @@ def soup_of(component: Component) -> Soup:
         raise DataError(f"component {component.name!r}: all {len(corners)} faces have no area; export it again")
     corners, flat = corners[real], cross[real] / twice[real, None]
     normals = crease_normals(corners, flat)
-    return Soup(corners, corners, normals, flat, np.zeros(len(corners), np.int32), np.flatnonzero(real).astype(np.int32))
+    return Soup(
+        corners, corners, normals, flat, np.zeros(len(corners), np.int32), np.flatnonzero(real).astype(np.int32)
+    )
 
 
 def crease_normals(corners: np.ndarray, flat: np.ndarray, crease_rad: float = CREASE_RAD) -> np.ndarray:

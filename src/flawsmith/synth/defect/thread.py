@@ -8,6 +8,7 @@ from flawsmith.part.part import Component
 from flawsmith.synth.defect.soup import soup_of
 
 _LEADS_MM = (0.2, 12.0)
+_SPREAD = 0.35
 _LEAST_SHARE = 0.03  # of the component's area that flanks must have
 
 
@@ -39,7 +40,7 @@ def find_thread(component: Component) -> Thread | None:
     spread = np.einsum("t,ti,tj->ij", areas, middles - centre, middles - centre)
     found = []
     for axis in [*np.linalg.eigh(spread)[1].T, *np.eye(3)]:
-        frame = _frame(axis, centre)
+        frame = _centred(_frame(axis, centre), middles, soup.flat, areas)
         thread, flanks = _round(frame, soup.points, soup.flat, areas)
         if thread is not None and flanks > _LEAST_SHARE * areas.sum():
             found.append((flanks, thread))
@@ -54,24 +55,35 @@ def _frame(axis: np.ndarray, centre: np.ndarray) -> np.ndarray:
     return frame
 
 
-def _round(
-    frame: np.ndarray, points: np.ndarray, flat: np.ndarray, areas: np.ndarray
-) -> tuple[Thread | None, float]:
+def _centred(frame: np.ndarray, middles: np.ndarray, flat: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """The frame moved sideways to where the normals of a body of revolution meet, by least squares."""
+    points, normals = ((middles - frame[:3, 3]) @ frame[:3, :3])[:, :2], (flat @ frame[:3, :3])[:, :2]
+    across = np.stack([-normals[:, 1], normals[:, 0]], -1) * np.sqrt(areas)[:, None]
+    offset = np.linalg.lstsq(across, np.einsum("ti,ti->t", across, points), rcond=None)[0]
+    moved = frame.copy()
+    moved[:3, 3] += frame[:3, :2] @ offset
+    return moved
+
+
+def _round(frame: np.ndarray, points: np.ndarray, flat: np.ndarray, areas: np.ndarray) -> tuple[Thread | None, float]:
     """The thread round the z axis of `frame` and its flanks' area."""
     corners, normals = (points - frame[:3, 3]) @ frame[:3, :3], flat @ frame[:3, :3]
     middle = corners.mean(1)
     radius = np.hypot(middle[:, 0], middle[:, 1])
     around = (normals[:, 1] * middle[:, 0] - normals[:, 0] * middle[:, 1]) / np.maximum(radius, 1e-9)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        lead = np.abs(2 * np.pi * radius * around / normals[:, 2])
     steep = (np.abs(normals[:, 2]) > 0.2) & (np.abs(normals[:, 2]) < 0.97)
+    signed = 2 * np.pi * radius * around / np.where(steep, normals[:, 2], np.inf)  # of one sign on both flanks
+    hand = np.sign((np.sign(signed) * areas * (steep & (np.abs(signed) < _LEADS_MM[1]))).sum())
+    lead = signed * hand
     likely = steep & (lead > _LEADS_MM[0]) & (lead < _LEADS_MM[1]) & (lead < 2 * radius)
     if likely.sum() < 30:
         return None, 0.0
     order = np.flatnonzero(likely)[np.argsort(lead[likely])]
     typical = float(lead[order][np.searchsorted(np.cumsum(areas[order]), areas[order].sum() / 2)])
-    flank = likely & (np.abs(lead - typical) < 0.2 * typical)
-    if not flank.any():
+    flank = likely & (np.abs(lead - typical) < _SPREAD * typical)  # coarse triangles scatter to both sides of the truth
+    typical = float((lead * areas)[flank].sum() / areas[flank].sum())
+    against = steep & (np.abs(lead + typical) < _SPREAD * typical)
+    if areas[against].sum() > 0.1 * areas[flank].sum():  # a cone's triangles lean both ways, a helix's one
         return None, 0.0
     used = corners[flank].reshape(-1, 3)
     radii = np.percentile(np.hypot(used[:, 0], used[:, 1]), [2, 98])
@@ -84,9 +96,9 @@ def _round(
 
 
 def worn(component: Component, thread: Thread, wear: float, ragged_mm: float, rng: np.random.Generator) -> Component:
-    """The component with its thread's crests taken down by the share `wear` towards a smooth shank.
+    """The component with its thread's profile taken down by the share `wear`; at 1 it is smooth at the root.
 
-    At 1 the shank is that of a blank that was never rolled: its radius lies halfway between root and crest.
+    A little below it, in fact: where the thread is a solid of its own it then lies hidden in its core.
     """
     frame = thread.component_from_axis
     local = (component.vertices - frame[:3, 3]) @ frame[:3, :3]
@@ -96,7 +108,8 @@ def worn(component: Component, thread: Thread, wear: float, ragged_mm: float, rn
     on_thread = (radius > low - slack) & (radius < high + slack)
     on_thread &= (local[:, 2] > thread.heights_mm[0] - slack) & (local[:, 2] < thread.heights_mm[1] + slack)
     torn = _torn(angle, local[:, 2], thread.lead_mm, rng) * ragged_mm
-    smooth = (low + high) / 2 + torn
+    bury = 0.03 * (high - low) * wear
+    smooth = (high + bury if thread.inside else low - bury) + torn
     factor = np.where(on_thread, (radius + wear * (smooth - radius)) / np.maximum(radius, 1e-9), 1.0)
     local[:, :2] *= factor[:, None]
     return replace(component, vertices=local @ frame[:3, :3].T + frame[:3, 3])

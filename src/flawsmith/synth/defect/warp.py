@@ -37,14 +37,16 @@ def relief(stack: MapStack) -> Relief:
     """Choose the finest refinement that stays within the budget, and cut the height at what it can carry."""
     height = stack.height_mm
     n = len(height)
-    levels = next(level for level in range(_LEVELS[1], 0, -1) if _active(height, level).sum() <= _CELLS or level == _LEVELS[0])
+    levels = next(
+        level for level in range(_LEVELS[1], 0, -1) if _active(height, level).sum() <= _CELLS or level == _LEVELS[0]
+    )
     texels = (n - 1) / 2**levels
     smooth = cv2.GaussianBlur(height, (0, 0), max(0.6 * texels, 0.5)) * _inset(n)
     texel_mm = 2 * stack.half_mm / (n - 1)
-    slope = np.stack(np.gradient(smooth, texel_mm)[::-1], -1)
+    slope_y, slope_x = np.gradient(smooth, texel_mm)
     finest = _active(smooth, levels)
     active = [_coarser(finest, 2**level) for level in range(levels)] if finest.any() else []
-    return Relief(smooth, height - smooth, slope, tuple(active))
+    return Relief(smooth, height - smooth, np.stack([slope_x, slope_y], -1), tuple(active))
 
 
 def displace(soup: Soup, stack: MapStack, shape: Relief) -> Soup:
@@ -53,7 +55,9 @@ def displace(soup: Soup, stack: MapStack, shape: Relief) -> Soup:
         return soup
     fine = refine(soup, stack.half_mm, shape.active)
     x, y, w = (fine.points[..., axis] for axis in range(3))
-    h, hx, hy = (bilinear(m, x, y, stack.half_mm) for m in (shape.geometry_mm, shape.slope[..., 0], shape.slope[..., 1]))
+    h, hx, hy = (
+        bilinear(m, x, y, stack.half_mm) for m in (shape.geometry_mm, shape.slope[..., 0], shape.slope[..., 1])
+    )
     rim = np.maximum(np.abs(x), np.abs(y)) >= stack.half_mm * (1 - 1e-9)
     h, hx, hy = (np.where(rim, 0.0, values) for values in (h, hx, hy))
     k, dk = gate(w, stack.depth_mm)
@@ -90,13 +94,14 @@ def _active(height: np.ndarray, level: int) -> np.ndarray:
 def _pooled(flags: np.ndarray, count: int) -> np.ndarray:
     rows, columns = np.nonzero(flags)
     cells = np.zeros((count, count), bool)
-    cells[rows * count // len(flags), columns * count // len(flags)] = True
+    row, column = (np.minimum(at * count // (len(flags) - 1), count - 1) for at in (rows, columns))
+    cells[row, column] = True
     return cells
 
 
 def _coarser(finest: np.ndarray, count: int) -> np.ndarray:
     step = len(finest) // count
-    return finest.reshape(count, step, count, step).any((1, 3))
+    return np.any(finest.reshape(count, step, count, step), axis=(1, 3))
 
 
 def _inset(n: int) -> np.ndarray:

@@ -16,7 +16,9 @@ from flawsmith.synth.generate.supervise import News, Ready, Stopped, Struck, Wor
 
 
 @contextmanager
-def ray_site(job: Job, save: Callable[[Item], int], workers: int, limits: Limits, address: str = "") -> Iterator["RaySite"]:
+def ray_site(
+    job: Job, save: Callable[[Item], int], workers: int, limits: Limits, address: str = ""
+) -> Iterator["RaySite"]:
     """A cluster by its `address` ("auto", "host:6379", "ray://host:10001"), or with none a local one of `workers`.
 
     Raises `EnvironmentFault` where Ray is not installed, `ConfigError` where no cluster answers at the address.
@@ -30,7 +32,9 @@ def ray_site(job: Job, save: Callable[[Item], int], workers: int, limits: Limits
     try:
         ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
-        raise ConfigError(f"--address {address!r}: no Ray cluster answers there ({error}); start one: ray start --head") from error
+        raise ConfigError(
+            f"--address {address!r}: no Ray cluster answers there ({error}); start one: ray start --head"
+        ) from error
     try:
         yield RaySite(ray, job, save, limits)
     finally:

@@ -43,9 +43,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an item ended: made, or given up for the reason in `error`."""
+    """How an item ended: made, or given up for the reason in `error`; `mistake`: in what the user wrote."""
 
     index: int
     seconds: float = 0.0
     size: int = 0  # bytes on disk
     error: str = ""
+    mistake: bool = False

@@ -1,4 +1,4 @@
-"""Workers on this machine: processes made by spawn, each in a process group of its own, so that all of it can be ended."""
+"""Workers on this machine: processes made by spawn, each the head of a group of its own, so that all of it can end."""
 
 import contextlib
 import multiprocessing
@@ -13,7 +13,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-from flawsmith.core.errors import EnvironmentFault, FlawsmithError
+from flawsmith.core.errors import ConfigError, EnvironmentFault, FlawsmithError
 from flawsmith.synth.generate.job import Item, Job, Limits, Make, Outcome
 from flawsmith.synth.generate.supervise import News, Ready, Stopped, Struck, Worker
 
@@ -81,7 +81,9 @@ class Process:
         if (self.index is not None or not self.ready) and seconds > most:
             return Struck(f"took longer than {most:g} s")
         used = memory_mb(self.process.pid or 0)
-        return Struck(f"took {used:.0f} MB of memory, more than {limits.memory_mb:g}") if used > limits.memory_mb else None
+        return (
+            Struck(f"took {used:.0f} MB of memory, more than {limits.memory_mb:g}") if used > limits.memory_mb else None
+        )
 
     def _end(self) -> str:
         self.process.join(5)
@@ -112,7 +114,7 @@ def attempt(make: Make, index: int) -> Item | Struck | Stopped | Outcome:
     except EnvironmentFault as fault:
         return Stopped(fault)
     except FlawsmithError as error:
-        return Outcome(index, error=str(error))
+        return Outcome(index, error=str(error), mistake=isinstance(error, ConfigError))
     except Exception as error:  # noqa: BLE001 - one item's failure is recorded with its place and must not end the run
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"

@@ -9,10 +9,11 @@ import numpy as np
 from flawsmith.core.errors import GateError
 from flawsmith.dataset.manifest import Dataset, DatasetInfo
 from flawsmith.dataset.view import contact_sheet
-from flawsmith.synth.generate.run import Plan
+from flawsmith.synth.camera import camera_names
 from flawsmith.synth.generate.image import Images, kinds_of
 from flawsmith.synth.generate.local import LocalSite
 from flawsmith.synth.generate.publish import publish
+from flawsmith.synth.generate.run import Plan
 from flawsmith.synth.generate.supervise import supervise
 from flawsmith.synth.generate.work import Work
 
@@ -22,10 +23,15 @@ _SPP = 8
 
 
 def preview(job: Images, plan: Plan) -> np.ndarray:
-    """uint8 (H, W, 3): the first twelve images, small, defects outlined. Raises `GateError` when none can be made."""
+    """uint8 (H, W, 3): twelve images, small, defects outlined. Raises `GateError` when none can be made.
+
+    Where several cameras see a scene, each image is of another scene by the next camera.
+    """
     widest = max(max(camera.resolution_px) for camera in job.spec.cameras.values())
     small = replace(job, scale=min(1.0, _EDGE_PX / widest), spp=_SPP, labels=())
-    items = range(ROWS * COLUMNS // (2 if job.spec.pairs else 1))
+    cameras = len(camera_names(job.spec.cameras))
+    step = cameras + 1 if cameras > 1 else 1
+    items = range(0, ROWS * COLUMNS // (2 if job.spec.pairs else 1) * step, step)
     with tempfile.TemporaryDirectory() as folder:
         work = Work(Path(folder, "work"))
         outcomes = list(supervise(LocalSite(small, work.save), items, plan.workers, plan.limits))

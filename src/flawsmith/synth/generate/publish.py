@@ -158,5 +158,3 @@ def _bop_info(part: Mapping[str, Any]) -> dict[str, Any]:
 def quarantine_file(errors: Mapping[int, str]) -> bytes:
     listed = [{"item": item, "reason": errors[item]} for item in sorted(errors)]
     return (json.dumps(listed, indent=2, ensure_ascii=False) + "\n").encode()
-
-

@@ -12,7 +12,7 @@ from typing import Literal
 import yaml
 
 from flawsmith import __version__
-from flawsmith.core.errors import ConfigError, EnvironmentFault, GateError, nearest
+from flawsmith.core.errors import ConfigError, EnvironmentFault, FlawsmithError, GateError, nearest
 from flawsmith.core.files import check_free
 from flawsmith.dataset.manifest import Dataset, DatasetInfo
 from flawsmith.synth.generate.farm import ray_site
@@ -44,7 +44,7 @@ class Plan:
     engine: Engine = "local"
     address: str = ""
     threads: int = 1
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Progress:
     made: int = 0
     begun_with: int = 0
     size: int = 0
-    item_seconds: float = 0.0
+    mistakes: int = 0  # errors that are the scene file's
     errors: dict[int, str] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
@@ -116,7 +116,7 @@ def generate(
     only:   numbers of images to make instead of the first `count`, each as it would be among all
 
     Raises `ConfigError` for a mistake in the spec or an unfinished run in the way, `EnvironmentFault` when the disk is
-    or would be full (the run can be gone on with), `DataError` when not one image could be made. Items that fail for
+    or would be full (the run can be gone on with), `GateError` when not one image could be made. Items that fail for
     themselves are in `Report.quarantined`.
     """
     job = images_of(spec, seed, renderer, labels, overrides, (plan or Plan()).threads)
@@ -165,11 +165,11 @@ class Trial:
 
 
 def trial(job: Images, plan: Plan) -> Trial:
-    """Make the first item in a worker of its own and throw it away. Raises what it fails with, as `DataError`."""
+    """Make the first item in a worker of its own and throw it away. Raises `ConfigError` or `GateError`: it fails."""
     with tempfile.TemporaryDirectory() as folder:
         outcome = next(iter(supervise(LocalSite(job, Work(Path(folder)).save), [0], 1, plan.limits)))
     if outcome.error:
-        raise GateError(f"the first image could not be made: {outcome.error}")
+        raise (ConfigError if outcome.mistake else GateError)(f"the first image could not be made: {outcome.error}")
     return Trial(_per_item(job), outcome.seconds, outcome.size)
 
 
@@ -221,10 +221,10 @@ def site_of(plan: Plan, job: Job, save: Callable[[Item], int]) -> Iterator[Site]
 def _count(progress: Progress, outcome: Outcome) -> None:
     if outcome.error:
         progress.errors[outcome.index] = outcome.error
+        progress.mistakes += outcome.mistake
         return
     progress.made += 1
     progress.size += outcome.size
-    progress.item_seconds += outcome.seconds
 
 
 def _check_disk(root: Path, progress: Progress) -> None:
@@ -237,8 +237,11 @@ def _check_disk(root: Path, progress: Progress) -> None:
         )
 
 
-def _nothing(progress: Progress) -> GateError:
+def _nothing(progress: Progress) -> FlawsmithError:
+    """The scene file's own mistake, or what else kept most items from being made."""
     first = min(progress.errors)
+    if progress.mistakes == len(progress.errors):
+        return ConfigError(progress.errors[first])
     return GateError(
         f"{len(progress.errors)} of {len(progress.errors) + progress.made} items could not be made; the first, item "
         f"{first}: {progress.errors[first]}"

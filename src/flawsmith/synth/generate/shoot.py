@@ -1,4 +1,4 @@
-"""One view of a flawed scene: drawn, looked at cheaply, cleared of what cannot be seen, rendered, compared with its twin.
+"""One view of a flawed scene: drawn, looked at cheaply, rid of what cannot be seen, rendered, compared with its twin.
 
 A view that shows no part or no defect is drawn again, as another scene of the same camera. A defect that is seen too
 little is taken off the part and the geometry built anew, so that an image never holds a flaw that its label leaves out.
@@ -27,7 +27,7 @@ _CROP_PX = 8  # round the defects, rendered without them
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A scene with its rendering through the lens, before the sensor. `contrast` of each defect, 0 … 1 of full scale."""
+    """A scene and its rendering through the lens, before the sensor. `contrast` of each defect, 0 … 1 of full scale."""
 
     scene: Scene
     rendering: Rendering
@@ -98,9 +98,12 @@ def without(scene: Scene, gone: Sequence[int]) -> Scene:
 def masks(scene: Scene, rendering: Rendering) -> list[np.ndarray]:
     """Bool (H, W) of each defect: pixels that it covers by half or more, and that show its part."""
     owners = [n for n, instance in enumerate(scene.instances, start=1) for _ in instance.defects]
-    return [
-        (plane >= 0.5) & (rendering.instance == n) for plane, n in zip(rendering.coverage, owners, strict=True)
-    ]
+    return [(plane >= 0.5) & (rendering.instance == n) for plane, n in zip(rendering.coverage, owners, strict=True)]
+
+
+def _faulty(scene: Scene) -> bool:
+    """Whether a whole part is at fault: labelled for the image, with no region of its own."""
+    return any(instance.faults for instance in scene.instances)
 
 
 def _seen_defects(studio: Studio, scene: Scene) -> list[int] | None:
@@ -113,7 +116,7 @@ def _seen_defects(studio: Studio, scene: Scene) -> list[int] | None:
     least = studio.spec.visible
     area = coverage.sum((1, 2)) / _GLANCE**2 if count else np.zeros(0)
     gone = [k for k in range(count) if visible[k] < least.least_fraction or area[k] < least.least_px]
-    return None if len(gone) == count else gone
+    return gone if len(gone) < count or _faulty(scene) else None
 
 
 def _glance(studio: Studio, scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -139,7 +142,7 @@ def _rendered(studio: Studio, scene: Scene, gone: list[int], attempt: int) -> Vi
     while True:
         removed += len(gone)
         scene = without(scene, gone)
-        if not any(instance.defects for instance in scene.instances):
+        if not any(instance.defects for instance in scene.instances) and not _faulty(scene):
             return None
         rendered = replace(scene, camera=ideal(scene.camera))
         rendering = studio.render(rendered)
@@ -156,7 +159,7 @@ def _rendered(studio: Studio, scene: Scene, gone: list[int], attempt: int) -> Vi
 
 def _contrast(studio: Studio, scene: Scene, rendering: Rendering) -> np.ndarray:
     """Mean difference from the same crop without defects, beyond what noise alone makes of it nearby."""
-    box = mask_box((rendering.coverage > 0).any(0))
+    box = mask_box(np.any(rendering.coverage > 0, axis=0))
     if box is None:
         return np.zeros(len(rendering.coverage))
     x0, y0 = max(box[0] - _CROP_PX, 0), max(box[1] - _CROP_PX, 0)
@@ -188,4 +191,3 @@ def _scaled(camera: Camera, scale: float) -> Camera:
     from flawsmith.synth.render.labels import scaled
 
     return scaled(camera, scale)
-

@@ -100,4 +100,6 @@ def _fill(crew: list[Worker], hire: Callable[[], Worker], queue: deque[int], wor
 
 def _check_starts(false_starts: int, limits: Limits, reason: str) -> None:
     if false_starts >= limits.strikes:
-        raise EnvironmentFault(f"workers end before their first image: {reason}; try --workers 1, or another --renderer")
+        raise EnvironmentFault(
+            f"workers end before their first image: {reason}; try --workers 1, or another --renderer"
+        )

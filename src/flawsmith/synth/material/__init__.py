@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from flawsmith.synth.material.coated import Glass, Painted, Plastic, Rubber
-from flawsmith.synth.material.finish import COLORS, Finish, Textures
+from flawsmith.synth.material.finish import COLORS, Finish, Textures, shifted
 from flawsmith.synth.material.ground import Concrete, Paper, RubberBelt, WovenBelt
 from flawsmith.synth.material.image_set import ImageSet, read_set
 from flawsmith.synth.material.metal import (
@@ -60,4 +60,4 @@ MaterialSpec = Annotated[
     Field(discriminator="finish"),
 ]
 
-__all__ = ["COLORS", "FINISHES", "Finish", "ImageSet", "MaterialSpec", "Textures", "read_set"]
+__all__ = ["COLORS", "FINISHES", "Finish", "ImageSet", "MaterialSpec", "Textures", "read_set", "shifted"]

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -35,6 +36,7 @@ COLORS: dict[str, Color] = {
     "beige": (0.55, 0.46, 0.33),
     "rust": (0.20, 0.075, 0.025),
 }
+DARKEST = 0.05  # of a map of lightness: the tail of a noise must not turn a colour negative
 Triplet = tuple[Share, Share, Share]
 Textures = Mapping[str, np.ndarray]
 
@@ -97,6 +99,17 @@ def soft_film(rng: np.random.Generator, share: float) -> np.ndarray:
     return step(field, float(np.quantile(field, 1 - share)) - 1.2, 2.8)
 
 
+def shifted(material: Material, shift: np.ndarray) -> Material:
+    """The same material with its tile moved by `shift` (2,) periods; it still closes."""
+    maps = {}
+    for field in ("color_map", "roughness_map", "metallic_map", "height_map_mm"):
+        values = getattr(material, field)
+        if values is not None:
+            rows, cols = (int(s * n) for s, n in zip(shift, values.shape[:2], strict=True))
+            maps[field] = np.roll(values, (rows, cols), axis=(0, 1))
+    return replace(material, **maps)
+
+
 def tinted(color: np.ndarray, shade: np.ndarray) -> np.ndarray:
     """float32 (H, W, 3): the colour times a map of relative lightness, kept in [0, 1]."""
-    return np.clip(color * shade[..., None], 0, 1).astype(np.float32)
+    return np.clip(color * np.maximum(shade, DARKEST)[..., None], 0, 1).astype(np.float32)

@@ -55,6 +55,12 @@ def label(
     return Labels(coverage, instance, depth_mm, normal, visible, surface_mm2)
 
 
+def visible_shares(scene: Scene, shapes: Sequence[Shape], settings: RenderSettings) -> tuple[np.ndarray, np.ndarray]:
+    """`visible` and `surface_mm2` alone, of all `shapes`, the stage's too."""
+    surface = Surface.of(start(settings), scene, shapes)
+    return _visible(surface, scene.camera, count_defects(scene, shapes), scene.seed)
+
+
 def all_shapes(scene: Scene, shapes: Sequence[Shape] | None) -> list[Shape]:
     """The stage's shapes, then the parts': those given, or all of them with their defects."""
     if shapes is None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
@@ -11,11 +11,14 @@ import numpy as np
 
 from flawsmith.synth.render.build import build, sensor
 from flawsmith.synth.render.check import check
-from flawsmith.synth.render.denoise import denoise
+from flawsmith.synth.render.denoise import denoise, surroundings
 from flawsmith.synth.render.labels import all_shapes, label
 from flawsmith.synth.render.settings import RenderSettings
 from flawsmith.synth.render.variant import start
 from flawsmith.synth.scene import Camera, Rendering, Scene, Shape
+
+_TILE, _APRON = 48, 8  # px; the apron gives the denoiser something beyond the tile's edge
+_MARGIN = 5  # px round a defect
 
 
 @dataclass
@@ -43,13 +46,14 @@ def render_mitsuba(scene: Scene, settings: RenderSettings, shapes: Sequence[Shap
         check(scene, drawn)
         world = build(mi, scene, drawn)
     with clock.phase("sample"):
-        rgb = _paths(mi, world, scene.camera, settings, scene.seed)
+        rgb = _paths(mi, world, scene.camera, settings, _seed([scene.seed]))
     with clock.phase("label"):
         labels = label(scene, drawn[len(scene.stage) :], settings=settings)
     if settings.denoise:
         with clock.phase("denoise"):
-            albedo, normal = _guides(mi, world, scene.camera, settings, scene.seed)
-            rgb = denoise(rgb, albedo, normal)
+            rgb = denoise(rgb, *_guides(mi, world, scene.camera, settings.spp, _seed([scene.seed])))
+        if settings.keep_flaws > 1 or not settings.denoise_flaws:
+            rgb = _with_flaws(mi, world, scene, settings, rgb, labels.coverage, clock)
     return Rendering(
         rgb, labels.coverage, labels.instance, labels.depth_mm, labels.normal, labels.visible, clock.seconds
     )
@@ -59,22 +63,60 @@ def _paths(mi: ModuleType, world: Any, camera: Camera, settings: RenderSettings,
     """(H, W, 3) radiance."""
     integrator = mi.load_dict({"type": "path", "max_depth": settings.bounces + 1, "rr_depth": settings.bounces + 2})
     image = mi.render(
-        world, sensor=sensor(mi, camera, settings.spp), integrator=integrator, spp=settings.spp, seed=_seed(seed)
+        world, sensor=sensor(mi, camera, settings.spp), integrator=integrator, spp=settings.spp, seed=seed
     )
     return np.array(image, np.float32)
 
 
-def _guides(
-    mi: ModuleType, world: Any, camera: Camera, settings: RenderSettings, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _with_flaws(
+    mi: ModuleType,
+    world: Any,
+    scene: Scene,
+    settings: RenderSettings,
+    rgb: np.ndarray,
+    coverage: np.ndarray,
+    clock: Clock,
+) -> np.ndarray:
+    """The image with the surroundings of each defect traced with more paths, tile by tile, and blended in."""
+    rgb, weight = rgb.copy(), surroundings(coverage, _MARGIN)
+    finer = settings.model_copy(update={"spp": settings.spp * settings.keep_flaws})
+    for number, (x, y) in enumerate(_tiles(weight)):
+        camera = window(scene.camera, x - _APRON, y - _APRON, _TILE + 2 * _APRON)
+        seed = _seed([scene.seed, number + 1])
+        with clock.phase("sample"):
+            tile = _paths(mi, world, camera, finer, seed)
+        if settings.denoise_flaws:
+            with clock.phase("denoise"):
+                tile = denoise(tile, *_guides(mi, world, camera, settings.spp, seed), quality="high")
+        rows, columns = slice(y, y + _TILE), slice(x, x + _TILE)
+        share = weight[rows, columns, None]
+        height, width = share.shape[:2]
+        rgb[rows, columns] += (tile[_APRON : _APRON + height, _APRON : _APRON + width] - rgb[rows, columns]) * share
+    return rgb
+
+
+def _tiles(weight: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Corners (x, y) of the tiles of a grid that hold any weight."""
+    for y in range(0, weight.shape[0], _TILE):
+        for x in range(0, weight.shape[1], _TILE):
+            if weight[y : y + _TILE, x : x + _TILE].any():
+                yield x, y
+
+
+def window(camera: Camera, x: int, y: int, size: int) -> Camera:
+    """The camera of a square cut-out, also one that reaches over the edge. One size: one compiled kernel."""
+    k = camera.k.copy()
+    k[:2, 2] -= x, y
+    return replace(camera, width=size, height=size, k=k)
+
+
+def _guides(mi: ModuleType, world: Any, camera: Camera, spp: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Albedo and shading normal, each (H, W, 3), over the same subpixel places as the paths."""
     integrator = mi.load_dict({"type": "aov", "aovs": "albedo:albedo,normal:sh_normal"})
-    image = mi.render(
-        world, sensor=sensor(mi, camera, settings.spp), integrator=integrator, spp=settings.spp, seed=_seed(seed)
-    )
+    image = mi.render(world, sensor=sensor(mi, camera, spp), integrator=integrator, spp=spp, seed=seed)
     values = np.array(image, np.float32)
     return values[..., -6:-3], values[..., -3:]
 
 
-def _seed(seed: int) -> int:
-    return int(np.random.SeedSequence(seed).generate_state(1)[0])
+def _seed(places: list[int]) -> int:
+    return int(np.random.SeedSequence(places).generate_state(1)[0])

@@ -15,7 +15,7 @@ import numpy as np
 from flawsmith.core.geometry import mask_box
 from flawsmith.synth.render.relief_plane import Plane, View, homography, planes, view
 from flawsmith.synth.render.relief_shade import Points, Sky, Surface, points_of, shade
-from flawsmith.synth.render.relief_surface import Fields, Print, cast, lay, material_fields, seen_share
+from flawsmith.synth.render.relief_surface import Fields, Print, bare_fields, cast, lay, material_fields, seen_share
 from flawsmith.synth.render.settings import RenderSettings
 from flawsmith.synth.scene import Camera, Rendering, Scene
 
@@ -50,6 +50,8 @@ def _picture(scene: Scene, lights: Sequence[Points] | None) -> "Picture":
     surfaces = planes(scene)
     picture.seconds["build"] = time.process_time() - started
     for plane in reversed(surfaces):
+        if picture.left.max() <= _LEFT:
+            break
         seen = view(plane, scene.camera)
         seen = None if seen is None else _uncovered(seen, picture)
         if seen is not None:
@@ -96,7 +98,7 @@ def _uncovered(seen: View, picture: Picture) -> View | None:
 def _draw(picture: Picture, plane: Plane, seen: View, scene: Scene, lights: Sequence[Points] | None) -> None:
     """Put one plane under what is there."""
     begun = time.process_time()
-    fields = material_fields(plane, seen)
+    fields = bare_fields(seen) if lights is None else material_fields(plane, seen)
     x0, y0, x1, y1 = seen.window
     prints = _lay_defects(picture, plane, seen, fields, scene)
     laid = time.process_time()

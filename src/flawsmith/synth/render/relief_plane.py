@@ -79,7 +79,7 @@ def view(plane: Plane, camera: Camera) -> View | None:
     """None where the plane is out of the picture."""
     to_pixels = homography(camera, plane.z_mm)
     corners = np.concatenate([plane.triangles, np.ones((*plane.triangles.shape[:2], 1))], axis=2) @ to_pixels.T
-    polygons = [p[:, :2] / p[:, 2:] for p in map(_in_front, corners) if len(p)]
+    polygons = [p for p in (_in_picture(triangle, camera) for triangle in corners) if len(p) > 2]
     if not polygons:
         return None
     pixels = np.concatenate(polygons)
@@ -94,11 +94,12 @@ def view(plane: Plane, camera: Camera) -> View | None:
     return View((x0, y0, x1, y1), x, y, cover, float(np.sqrt(area)))
 
 
-def world_xy(to_pixels: np.ndarray, window: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """World x and y at the pixel centres of a window, float32 (h, w) each."""
+def world_xy(to_pixels: np.ndarray, window: tuple[int, int, int, int], fine: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """World x and y at the pixel centres of a window, float32 (h, w) each; of `fine` × `fine` parts of each pixel."""
     x0, y0, x1, y1 = window
     back = np.linalg.inv(to_pixels)
-    across, down = np.arange(x0, x1) + 0.5, np.arange(y0, y1)[:, None] + 0.5
+    across = x0 + (np.arange((x1 - x0) * fine) + 0.5) / fine
+    down = (y0 + (np.arange((y1 - y0) * fine) + 0.5) / fine)[:, None]
     x, y, w = (back[row, 0] * across + back[row, 1] * down + back[row, 2] for row in range(3))
     return (x / w).astype(np.float32), (y / w).astype(np.float32)
 
@@ -108,17 +109,28 @@ def _scale_at_middle(to_pixels: np.ndarray, window: tuple[int, int, int, int]) -
     return 1 / float((np.linalg.inv(to_pixels) @ [(x0 + x1) / 2, (y0 + y1) / 2, 1])[2])
 
 
-def _in_front(corners: np.ndarray) -> np.ndarray:
-    """The part (P, 3) of a homogeneous triangle that is before the camera (Sutherland and Hodgman)."""
-    least, kept = 1e-4 * max(float(corners[:, 2].max()), 0.0), []
-    if (corners[:, 2] > least).all():
-        return corners
-    for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        if a[2] > least:
+def _in_picture(corners: np.ndarray, camera: Camera) -> np.ndarray:
+    """The part (P, 2) of a homogeneous triangle that is before the camera and in the picture, in pixels."""
+    near = np.array([0, 0, 1.0, -1e-4 * max(float(corners[:, 2].max()), 0.0)])
+    sides = [[1.0, 0, 0, 0], [-1, 0, camera.width, 0], [0, 1, 0, 0], [0, -1, camera.height, 0]]
+    polygon = np.column_stack([corners, np.ones(3)])
+    for side in [near, *np.array(sides)]:
+        polygon = _clipped(polygon, polygon @ side)
+    return polygon[:, :2] / polygon[:, 2:3]
+
+
+def _clipped(polygon: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Where a linear function with these values at the corners is not negative (Sutherland and Hodgman)."""
+    if (inside >= 0).all():
+        return polygon
+    following, after = np.roll(polygon, -1, axis=0), np.roll(inside, -1)
+    kept = []
+    for a, b, at_a, at_b in zip(polygon, following, inside, after, strict=True):
+        if at_a >= 0:
             kept.append(a)
-        if (a[2] > least) != (b[2] > least):
-            kept.append(a + (b - a) * ((least - a[2]) / (b[2] - a[2])))
-    return np.array(kept)
+        if (at_a >= 0) != (at_b >= 0):
+            kept.append(a + (b - a) * (at_a / (at_a - at_b)))
+    return np.array(kept).reshape(-1, polygon.shape[1])
 
 
 def _cover(polygons: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
@@ -127,7 +139,7 @@ def _cover(polygons: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
     fine = np.zeros((4 * height, 4 * width), np.uint8)
     # OpenCV's pixel centres are whole numbers; drawing covers whatever pixel an edge touches, half a fine one at most.
     for polygon in polygons:
-        fixed = ((polygon * 4 - 0.5) * (1 << _SHIFT)).clip(-(2**28), 2**28).round().astype(np.int32)
+        fixed = ((polygon * 4 - 0.5) * (1 << _SHIFT)).round().astype(np.int32)
         cv2.fillConvexPoly(fine, fixed, 255, cv2.LINE_8, _SHIFT)
     if fine.all():
         return np.ones(shape, np.float32)
@@ -181,7 +193,7 @@ def _stage_plane(shape: Shape) -> Plane:
     facing = cross[:, 2] > 1e-3 * np.linalg.norm(cross, axis=1)
     if not facing.any() or np.abs(corners[facing][..., 2] - z).max() > _LEVEL_MM:
         raise DataError(
-            f"the stage's {shape.name!r} is in the picture and not level; relief draws level sheets only: use the stage "
+            f"the stage's {shape.name!r} is in the picture and not level; relief draws level sheets only: use stage "
             "'sheet', or --renderer mitsuba"
         )
     used = np.unique(shape.faces[facing])

@@ -1,4 +1,4 @@
-"""Light on a level surface with relief: GGX and Burley's diffuse, for lights as points; the light from around is `relief_sky`.
+"""Light on a level surface with relief: GGX and Burley's diffuse, for lights as points; `relief_sky` has the rest.
 
 Everything is float32 arrays of n pixels, in blocks small enough to stay in a processor's cache. Sources: Walter et al.,
 EGSR 2007 (GGX); Burley, SIGGRAPH 2012 (principled surface, as in Mitsuba and Blender).

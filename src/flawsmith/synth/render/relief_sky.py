@@ -1,7 +1,7 @@
 """The light from around, for surfaces without geometry: irradiance by normal, and what a rough mirror shows of a sky.
 
-Sources: Ramamoorthi and Hanrahan, SIGGRAPH 2001 (irradiance by nine numbers); Karis, SIGGRAPH 2013 (the specular part as
-a blurred sky times two numbers by roughness and angle).
+Sources: Ramamoorthi and Hanrahan, SIGGRAPH 2001 (irradiance by nine numbers); Karis, SIGGRAPH 2013 (the specular part
+as a blurred sky times two numbers by roughness and angle).
 """
 
 import math

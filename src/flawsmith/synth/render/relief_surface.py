@@ -1,15 +1,15 @@
 """A plane's material and defects as fields of its view: colour, roughness, metal, slopes, height, hollows, labels."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from flawsmith.synth.render.relief_plane import Plane, View, homography
+from flawsmith.synth.render.relief_plane import Plane, View, homography, world_xy
 from flawsmith.synth.scene import Camera, Cutter, MapStack, PlacedDefect
 
 _STEEPEST = 6.0  # slopes are cut here: a wall seen from above has no more to show
+_FINE = 4  # looks at a mask, each way in a pixel
 _POINTS = 48  # a side, of the grid by which a defect's visible share is counted
 
 
@@ -25,6 +25,12 @@ class Fields:
     height_mm: np.ndarray  # of defects alone: what can cast a shadow
     hidden: np.ndarray  # share of light that does not reach the ground
     open: np.ndarray  # share of the pixel where a hole goes right through
+
+
+def bare_fields(view: View) -> Fields:
+    """A plane of nothing in particular: for labels, which do not ask what it is made of."""
+    one = np.zeros(view.x.shape, np.float32)
+    return Fields(np.zeros((3, *view.x.shape), np.float32), *(one.copy() for _ in range(7)))
 
 
 def material_fields(plane: Plane, view: View) -> Fields:
@@ -48,7 +54,7 @@ def material_fields(plane: Plane, view: View) -> Fields:
             for k in range(2)
         )
     if material.color_map is None:
-        color = np.repeat(np.float32(material.base_color), view.x.size).reshape(3, *shape)
+        color = np.repeat(np.array(material.base_color, np.float32), view.x.size).reshape(3, *shape)
     else:
         color = np.ascontiguousarray(_wrapped(material.color_map, uv, pitch).transpose(2, 0, 1))
     rough, metal = field(material.roughness_map, material.roughness), field(material.metallic_map, material.metallic)
@@ -99,27 +105,51 @@ def lay(
     world_from_patch = world_from_part @ placed.part_from_patch
     if world_from_patch[2, 2] < 0.3 or abs(world_from_patch[2, 3] - plane.z_mm) > placed.stack.depth_mm:
         return None
-    stack, turn = placed.stack, world_from_patch[:2, :2]
+    stack = placed.stack
     where = _reach(plane, view, camera, world_from_patch, stack.half_mm)
     if where is None:
         return None
     rows, columns = where
-    dx, dy = (c[rows, columns] - np.float32(o) for c, o in zip((view.x, view.y), world_from_patch[:2, 3], strict=True))
-    back = np.linalg.inv(turn).astype(np.float32)
-    n = len(stack.mask)
-    texel_mm = 2 * stack.half_mm / (n - 1)
+    texel_mm = 2 * stack.half_mm / (len(stack.mask) - 1)
     maps = Maps.of(stack, plane.thick_mm, min(1.0, 1.25 * texel_mm / view.pixel_mm))
-    at = [((back[k, 0] * dx + back[k, 1] * dy + np.float32(stack.half_mm)) / np.float32(texel_mm)) for k in range(2)]
-    sampled = maps.at(at[0], at[1], n)
-    _apply(fields, rows, columns, sampled, back)
-    return Print(rows, columns, sampled[..., 6] * view.cover[rows, columns])
+    column, row = _texels(view.x[rows, columns], view.y[rows, columns], world_from_patch, stack)
+    sampled = maps.at(column, row, len(stack.mask))
+    _apply(fields, rows, columns, sampled, np.linalg.inv(world_from_patch[:2, :2]).astype(np.float32))
+    coverage = _coverage(view, rows, columns, homography(camera, plane.z_mm), world_from_patch, stack)
+    return Print(rows, columns, coverage * view.cover[rows, columns])
+
+
+def _texels(x: np.ndarray, y: np.ndarray, world_from_patch: np.ndarray, stack: MapStack) -> tuple[np.ndarray, ...]:
+    """Column and row in the stack's maps of places in world mm."""
+    back = np.linalg.inv(world_from_patch[:2, :2]).astype(np.float32)
+    dx, dy = x - np.float32(world_from_patch[0, 3]), y - np.float32(world_from_patch[1, 3])
+    scale = np.float32((len(stack.mask) - 1) / (2 * stack.half_mm))
+    column, row = ((back[k, 0] * dx + back[k, 1] * dy + np.float32(stack.half_mm)) * scale for k in range(2))
+    return column, row
+
+
+def _coverage(
+    view: View, rows: slice, columns: slice, to_pixels: np.ndarray, world_from_patch: np.ndarray, stack: MapStack
+) -> np.ndarray:
+    """Share of each pixel of rows × columns that the mask covers: up to 4 × 4 looks at the full mask in each."""
+    texels = view.pixel_mm * (len(stack.mask) - 1) / (2 * stack.half_mm)
+    fine = int(np.clip(np.ceil(texels), 1, _FINE))
+    left, top = view.window[:2]
+    window = (left + columns.start, top + rows.start, left + columns.stop, top + rows.stop)
+    column, row = _texels(*world_xy(to_pixels, window, fine), world_from_patch, stack)
+    mask = np.asarray(stack.mask, np.float32)
+    seen = cv2.remap(mask, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    if fine == 1:
+        return seen
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    return cv2.resize(seen, size, interpolation=cv2.INTER_AREA)
 
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """A stack's maps as layers (m, m, 12), averaged to about the pixel's pitch.
+    """A stack's maps as layers (m, m, 11), averaged to about the pixel's pitch.
 
-    Layers: height, its slopes along x and y, alpha, roughness, metallic, mask, through, hidden, colour.
+    Layers: height, its slopes along x and y, alpha, roughness, metallic, through, hidden, then the colour's three.
     """
 
     layers: np.ndarray
@@ -136,14 +166,14 @@ class Maps:
             through = (height < -thick_mm).astype(np.float32)
             height = np.maximum(height, np.float32(-min(thick_mm, 1e3)))
         down, along = np.gradient(height, np.float32(2 * stack.half_mm * n / (n - 1) / m))
-        looks = (_small(layer, m) for layer in (stack.alpha, stack.roughness, stack.metallic, stack.mask))
+        looks = (_small(layer, m) for layer in (stack.alpha, stack.roughness, stack.metallic))
         return cls(np.dstack([height, along, down, *looks, through, hidden, _small(stack.color, m)]))
 
     def at(self, column: np.ndarray, row: np.ndarray, n: int) -> np.ndarray:
-        """(h, w, 12) at places in texels of the full maps, whose first and last lie on the border; 0 outside."""
+        """(h, w, 11) at places in texels of the full maps, whose first and last lie on the border; 0 outside."""
         share = np.float32(len(self.layers) / n)
         places = (column + 0.5) * share - np.float32(0.5), (row + 0.5) * share - np.float32(0.5)
-        parts = (np.ascontiguousarray(self.layers[..., k : k + 4]) for k in range(0, 12, 4))
+        parts = (np.ascontiguousarray(self.layers[..., k : k + 4]) for k in range(0, 11, 4))
         return np.dstack([cv2.remap(p, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) for p in parts])
 
 
@@ -153,7 +183,7 @@ def _small(layer: np.ndarray, m: int) -> np.ndarray:
 
 
 def _apply(fields: Fields, rows: slice, columns: slice, sampled: np.ndarray, back: np.ndarray) -> None:
-    height, along, down, alpha, rough, metal, _, through, hidden = (sampled[..., k] for k in range(9))
+    height, along, down, alpha, rough, metal, through, hidden = (sampled[..., k] for k in range(8))
     slope_x = (along * back[0, 0] + down * back[1, 0]).clip(-_STEEPEST, _STEEPEST)
     slope_y = (along * back[0, 1] + down * back[1, 1]).clip(-_STEEPEST, _STEEPEST)
     fields.slope_x[rows, columns] += slope_x
@@ -162,7 +192,7 @@ def _apply(fields: Fields, rows: slice, columns: slice, sampled: np.ndarray, bac
     for field, value in ((fields.roughness, rough), (fields.metallic, metal)):
         field[rows, columns] += alpha * (value - field[rows, columns])
     color = fields.color[:, rows, columns]
-    color += alpha * (sampled[..., 9:12].transpose(2, 0, 1) - color)
+    color += alpha * (sampled[..., 8:].transpose(2, 0, 1) - color)
     fields.hidden[rows, columns] = 1 - (1 - fields.hidden[rows, columns]) * (1 - hidden)
     fields.open[rows, columns] = np.maximum(fields.open[rows, columns], through)
 
@@ -227,9 +257,11 @@ def seen_share(plane: Plane, camera: Camera, placed: PlacedDefect, world_from_pa
 def _inside(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Bool (N,): which points lie in any of the triangles (T, 3, 2)."""
     inside = np.zeros(len(points), bool)
-    for a, b, c in triangles:
-        sides = [np.cross(q - p, points - p) for p, q in ((a, b), (b, c), (c, a))]
-        inside |= np.all(np.stack(sides) >= 0, axis=0) | np.all(np.stack(sides) <= 0, axis=0)
+    x, y = points.T
+    for triangle in triangles:
+        ends = zip(triangle, np.roll(triangle, -1, axis=0), strict=True)
+        sides = np.stack([(b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0]) for a, b in ends])
+        inside |= (sides >= 0).all(0) | (sides <= 0).all(0)
     return inside
 
 
@@ -245,7 +277,7 @@ def cast(height_mm: np.ndarray, towards_px: tuple[float, float], rise_mm: float)
     lit = np.ones_like(height_mm)
     rows, columns = height_mm.shape
     for step in np.unique(np.geomspace(0.7, max(min(reach, 48.0), 0.8), 7)):
-        move = np.float32([[1, 0, towards_px[0] * step], [0, 1, towards_px[1] * step]])
+        move = np.array([[1, 0, towards_px[0] * step], [0, 1, towards_px[1] * step]], np.float32)
         ahead = cv2.warpAffine(
             height_mm,
             move,
