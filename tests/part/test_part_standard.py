@@ -120,5 +120,5 @@ def test_without_the_extra_the_way_to_install_it_is_named(tmp_path: Path, monkey
         raise PackageNotFoundError(package)
 
     monkeypatch.setattr(made, "version", missing)
-    with pytest.raises(EnvironmentFault, match=r"pip install 'flawsmith\[part\]'"):
+    with pytest.raises(EnvironmentFault, match=r"pip install 'flawsmith\[fasteners\]'"):
         make_step("washer", "M6", cache=tmp_path)

@@ -192,7 +192,7 @@ def _maker(known: Kind) -> Any:
     try:
         from bd_warehouse import bearing, fastener, gear
     except ModuleNotFoundError as error:
-        raise missing_package(error.name or "bd_warehouse", "part") from error
+        raise missing_package(error.name or "bd_warehouse", "fasteners") from error
     return getattr({"bearing": bearing, "gear": gear}.get(known.family, fastener), known.maker)
 
 
@@ -200,7 +200,7 @@ def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError as error:
-        raise missing_package(package, "part") from error
+        raise missing_package(package, "fasteners") from error
 
 
 def _shape(kind: str, size: str, standard: str, threaded: bool, name: str) -> "Shape":

@@ -2,8 +2,9 @@
 """One job: a scene as JSON and arrays in, the image and its labels out.
 
 scene.json: camera {width, height, k, camera_from_world, lens_radius_mm, focus_mm}, settings {spp, bounces, denoise,
-threads, seed}, defects (how many), materials [...], shapes [{name, key, material, instance, defect, mask}], lights [...],
-environment {key, yaw_rad} or null. `key` names arrays in the npz: `<key>.vertices` and so on; `map` entries name arrays.
+threads, seed}, defects (how many), materials [...], shapes [{name, key, material, instance, defect, mask}], lights
+[...], environment {key, yaw_rad} or null. `key` names arrays in the npz: `<key>.vertices` and so on; `maps` and `mask`
+name them whole.
 result.npz: rgb, coverage, instance, depth_mm, normal, as flawsmith's `Rendering`.
 """
 

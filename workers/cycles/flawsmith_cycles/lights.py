@@ -26,7 +26,7 @@ def _glow(radiance: list) -> bpy.types.Material:
     tree = material.node_tree
     tree.nodes.clear()
     emission = tree.nodes.new("ShaderNodeEmission")
-    strength = max(max(radiance), 1e-12)
+    strength = max(*radiance, 1e-12)
     emission.inputs["Color"].default_value = (*(c / strength for c in radiance), 1.0)
     emission.inputs["Strength"].default_value = strength
     housing = tree.nodes.new("ShaderNodeBsdfDiffuse")
@@ -45,7 +45,7 @@ def _add_spot(light: dict, arrays: dict) -> None:
     """A point whose strength is looked up from the angle to its axis."""
     data = bpy.data.lights.new(light["name"], "POINT")
     data.shadow_soft_size = 0.0
-    strength = max(max(light["intensity"]), 1e-12)
+    strength = max(*light["intensity"], 1e-12)
     data.color = [c / strength for c in light["intensity"]]
     data.energy = 4 * math.pi * strength  # watts that a point sends all round
     thing = bpy.data.objects.new(light["name"], data)

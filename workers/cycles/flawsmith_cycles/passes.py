@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 
 sys.path.append(f"{bpy.utils.resource_path('LOCAL')}/python/lib/python3.11/site-packages")
-import OpenImageIO as oiio  # noqa: E402 - it comes inside bpy
+import OpenImageIO as oiio  # it comes inside bpy
 
 NOTHING = 1e9
 
@@ -72,7 +72,7 @@ def _configure(settings: dict) -> None:
 
 
 def _render() -> dict[str, np.ndarray]:
-    """Every channel of a render by name, (H, W), through a file in memory: pixels are not to be had without a window."""
+    """Every channel of a render by name, (H, W), by a file in memory: without a window Blender gives no pixels."""
     scene = bpy.context.scene
     folder = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="flawsmith-cycles-", dir=folder) as place:

@@ -195,7 +195,9 @@ def worker() -> Worker:
 
 
 def start_worker(python: Path) -> Worker:
-    log = tempfile.TemporaryFile("w+", encoding="utf-8", prefix="flawsmith-cycles-")
+    log = tempfile.TemporaryFile(  # noqa: SIM115 - it lives as long as the process
+        "w+", encoding="utf-8", prefix="flawsmith-cycles-"
+    )
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     process = subprocess.Popen(
         [str(python), "-m", "flawsmith_cycles"],

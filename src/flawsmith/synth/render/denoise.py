@@ -32,8 +32,9 @@ def denoise(
 
 def surroundings(coverage: np.ndarray, margin_px: int) -> np.ndarray:
     """(H, W) 0 … 1: 1 within `margin_px` of any defect of coverage (K, H, W), falling softly to 0 at twice that."""
-    flawed = (coverage > 0).any(axis=0).astype(np.uint8)
+    flawed = (coverage > 0).any(axis=0)
     if not flawed.any():
         return np.zeros(flawed.shape, np.float32)
-    distance = cv2.distanceTransform(1 - flawed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    clear = np.where(flawed, 0, 1).astype(np.uint8)
+    distance = cv2.distanceTransform(clear, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.clip(2 - distance / margin_px, 0, 1).astype(np.float32)
