@@ -1,4 +1,4 @@
-"""`flawsmith demo`: the whole path once, on surfaces made here or on a folder of labelled photographs."""
+"""`flawsmith demo`: the whole path once, from CAD or from a folder of labelled photographs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from flawsmith.dataset import Dataset
     from flawsmith.decide.request import CalibrationRequest
 
-SURFACES = 160
+IMAGES = 120
 
 
 def add_to(app: typer.Typer) -> None:
@@ -20,8 +20,14 @@ def add_to(app: typer.Typer) -> None:
 def demo(
     out: Path = typer.Option(Path("demo"), "--out", help="Where everything goes."),
     data: Path | None = typer.Option(None, "--data", help="Labelled photographs in any format of dataset import."),
+    scene: Path | None = typer.Option(
+        None, "--scene", help="Scene file to render [default: a bolt and a nut on a belt]."
+    ),
+    renderer: str = typer.Option(
+        "mitsuba", "--renderer", help="Of the scene: mitsuba, cycles, or relief for flat sheets."
+    ),
     steps: int = typer.Option(300, "--steps", min=1, help="Training steps."),
-    seed: int = typer.Option(0, "--seed", help="Of the surfaces, the split and the training."),
+    seed: int = typer.Option(0, "--seed", help="Of the scenes, the split and the training."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Throw away what is in --out."),
     as_json: bool = typer.Option(False, "--json", help="Report as JSON on stdout."),
 ) -> None:
@@ -31,20 +37,30 @@ def demo(
     from flawsmith import pipeline
     from flawsmith.cli.output import emit_json, emit_table, say, training_bar
     from flawsmith.core.config import load_settings
+    from flawsmith.core.errors import ConfigError
     from flawsmith.core.files import staged_folder
-    from flawsmith.dataset.convert import recognise
+    from flawsmith.dataset.convert import import_dataset, recognise
     from flawsmith.decide.rules import save_decision
     from flawsmith.evaluate.report import write_report
     from flawsmith.evaluate.rows import headline_rows
     from flawsmith.model.segment import SegmentSettings
 
+    if data is not None and scene is not None:
+        raise ConfigError("--data is photographs and --scene is rendered: give one of them")
     if data is not None:
         recognise(data)  # before an old demo is given up
+    else:
+        scene = scene_file(scene, seed, renderer)
     with staged_folder(out, overwrite, "demo"):
         pass  # an empty folder of ours: what follows is written into it step by step
     start = time.monotonic()
-    dataset = make_dataset(data, out / "dataset", seed)
-    say(f"1. data set: {len(dataset)} images, defects: {', '.join(dataset.classes)}")
+    if data is not None:
+        import_dataset(data, out / "dataset")
+    elif scene is not None:
+        say("1. rendering; standard parts are made once and kept")
+        render(scene, out / "dataset", seed, renderer)
+    dataset = prepare(out / "dataset", seed)
+    say(f"   data set: {len(dataset)} images, defects: {', '.join(dataset.classes)}")
     settings = load_settings(SegmentSettings, None, [f"train.steps={steps}", f"train.seed={seed}"])
     say(f"2. training, {steps} steps: the long part")
     with training_bar() as on_step:
@@ -99,24 +115,43 @@ def inspect_test(dataset: "Dataset", out: Path) -> dict[str, int]:
     return {status: counts[status] for status in ("OK", "NG", "REVIEW")}
 
 
-def make_dataset(data: Path | None, folder: Path, seed: int) -> "Dataset":
-    """Import the photographs, or make the surfaces; check and split."""
-    from flawsmith import pipeline
-    from flawsmith.cli.output import say, track
-    from flawsmith.core.errors import DataError
-    from flawsmith.dataset import Dataset, DatasetInfo, write_dataset
-    from flawsmith.dataset.check import check_dataset
-    from flawsmith.dataset.convert import import_dataset
-    from flawsmith.dataset.split import SplitRule
-    from flawsmith.synth.surface import surfaces
+def scene_file(scene: Path | None, seed: int, renderer: str) -> Path:
+    """The scene to render: the user's, or the packaged bolt and nut. A mistake in it is found here, before any work."""
+    from importlib.resources import files
 
-    if data is None:
-        info = DatasetInfo(name="demo surfaces", licence="CC0-1.0", sources=("flawsmith demo",))
-        write_dataset(folder, track(surfaces(SURFACES, seed), "making surfaces", SURFACES), info)
-    else:
-        import_dataset(data, folder)
+    from flawsmith.synth.generate import images_of
+
+    path = scene or Path(str(files("flawsmith.synth") / "demo.yaml"))
+    images_of(path, seed, renderer)
+    return path
+
+
+def render(scene: Path, folder: Path, seed: int, renderer: str) -> None:
+    """As many images as a demo needs, one process to a core. Raises `GateError` when some could not be made."""
+    import os
+
+    from flawsmith.cli.generate import rendering_bar
+    from flawsmith.core.errors import GateError
+    from flawsmith.synth.generate import Plan, generate
+
+    plan = Plan(workers=os.cpu_count() or 1)
+    with rendering_bar() as on_progress:
+        report = generate(scene, folder, IMAGES, seed=seed, renderer=renderer, plan=plan, on_progress=on_progress)
+    if report.quarantined:
+        raise GateError(f"{len(report.quarantined)} images could not be made; see {folder / 'quarantine.json'}")
+
+
+def prepare(folder: Path, seed: int) -> "Dataset":
+    """Split the images, and say what is wrong with them."""
+    from flawsmith import pipeline
+    from flawsmith.cli.output import say
+    from flawsmith.core.errors import DataError
+    from flawsmith.dataset import Dataset
+    from flawsmith.dataset.check import check_dataset
+    from flawsmith.dataset.split import SplitRule
+
     if not any(Dataset.open(folder).column("healthy")):
-        raise DataError(f"{data} has no healthy images; a demo weighs escapes against false rejects and needs both")
+        raise DataError(f"{folder} has no healthy images; a demo weighs escapes against false rejects and needs both")
     dataset = pipeline.split_dataset(folder, SplitRule(seed=seed), say)
     findings = check_dataset(dataset)
     for finding in findings.findings:

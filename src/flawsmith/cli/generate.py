@@ -58,7 +58,7 @@ def generate(
         job = synth.images_of(scene, seed, renderer, wanted, overrides, threads)
         _preview(job, plan, out, as_json) if preview else _estimate(job, plan, len(only) or count, as_json)
         return
-    with _bar() as on_progress:
+    with rendering_bar() as on_progress:
         report = synth.generate(
             scene,
             out,
@@ -133,7 +133,7 @@ def _tell(report: "Report", as_json: bool) -> None:
 
 
 @contextmanager
-def _bar() -> "Iterator[Callable[[Progress], None]]":
+def rendering_bar() -> "Iterator[Callable[[Progress], None]]":
     """A bar with images an hour and the time left on a terminal; elsewhere a line every half minute."""
     import time
 

@@ -14,6 +14,7 @@ from flawsmith.dataset.manifest import Dataset
 
 pc: Any = pyarrow.compute  # its annotations refuse plain values
 NO_SPLIT = "none"
+_PIXEL_SIZES = 4  # that are listed one by one
 _SIZE_EDGES = (0, 10, 100, 1000, 10_000, 100_000)
 
 
@@ -75,10 +76,20 @@ def summarise(dataset: Dataset) -> Summary:
         groups={
             name: len(pc.unique(table[name].drop_null())) for name in GROUPS if table[name].null_count < len(table)
         },
-        pixel_mm=counted(pc.fill_null(table["pixel_mm"].cast(pa.string()), str(info.pixel_mm or "unknown"))),
+        pixel_mm=_pixel_sizes(pc.fill_null(table["pixel_mm"], info.pixel_mm or 0.0).to_numpy()),
         content_hash=info.content_hash,
         licence=info.licence,
     )
+
+
+def _pixel_sizes(values: np.ndarray) -> dict[str, int]:
+    """Images by edge of a pixel in mm; one range where there are many, as with cameras that move."""
+    sizes, counts = np.unique(values[values > 0], return_counts=True)
+    found = {f"{size:g}": int(count) for size, count in zip(sizes, counts, strict=True)}
+    if len(found) > _PIXEL_SIZES:
+        found = {f"{sizes[0]:.4g} … {sizes[-1]:.4g}": int(counts.sum())}
+    unknown = len(values) - int(counts.sum())
+    return found | ({"unknown": unknown} if unknown else {})
 
 
 def by_split(table: pa.Table, groups: np.ndarray | None = None) -> dict[str, Part]:

@@ -113,6 +113,8 @@ class Shape:
     instance:    0 for the stage, n for the n-th part instance
     defect:      0 for none, k for the k-th defect of the scene (instances in order, each its defects in order)
     mask:        (N, N) float32 over uv in [0, 1]²: where on this shape the defect is; None: everywhere
+    lid:         True: the surface that a hole took away. Nothing is drawn there, but to see through it is to see the
+                 hole, also where a hole goes right through and shows what lies behind
     """
 
     name: str
@@ -124,6 +126,7 @@ class Shape:
     instance: int = 0
     defect: int = 0
     mask: np.ndarray | None = None
+    lid: bool = False
 
 
 @dataclass(frozen=True, eq=False)

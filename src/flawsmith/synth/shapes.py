@@ -1,6 +1,7 @@
 """Shapes: a scene's parts as meshes that any renderer draws, with their defects cut, pressed and painted into them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,8 +22,8 @@ def shapes(scene: Scene, defects: bool = True, hidden: frozenset[int] = frozense
     defects: False gives the healthy twin
     hidden:  numbers of defects that are left out; the others keep their numbers
 
-    A component is one shape, each hole's wall is one, each defect's patch is one. A defect acts on every component that
-    its box reaches, as a blow, a drill or a stain does: a thread is often a solid beside its core.
+    A component is one shape, each hole's wall and lid are one, each defect's patch is one. A defect acts on every
+    component that its box reaches, as a blow, a drill or a stain does: a thread is often a solid beside its core.
 
     Raises `DataError` where a hole cannot be cut or a defect names a component that its part does not have.
     """
@@ -52,9 +53,10 @@ def _instance_shapes(instance: Instance, index: int, defects: list[Numbered]) ->
 def _component_shapes(instance: Instance, index: int, component: Component, defects: list[Numbered]) -> Iterator[Shape]:
     material = material_of(instance, component.name)
     soup = soup_of(component)
+    lids: dict[int, Soup] = {}
     for number, defect in defects:
         if defect.stack.cutter is not None:
-            soup = cut(soup, defect.stack.cutter, defect.part_from_patch, number, component)
+            soup, lids[number] = cut(soup, defect.stack.cutter, defect.part_from_patch, number, component)
     patches: dict[int, Patch] = {}
     for number, defect in defects:
         soup, patch = put(soup, defect, material)
@@ -69,6 +71,8 @@ def _component_shapes(instance: Instance, index: int, component: Component, defe
         name = f"{component.name}/{defect.kind}"
         if len(wall):
             yield _box_shape(f"{name} wall", wall, wall_material(defect.stack, material), world, index, number)
+        if number in lids and len(lids[number]):
+            yield replace(_box_shape(f"{name} lid", lids[number], material, world, index, number), lid=True)
         if number in patches:
             patch = patches[number]
             yield _shape(name, patch.skin, patch.uv, patch.material, world, index, number, patch.mask)

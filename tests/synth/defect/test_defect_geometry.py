@@ -126,7 +126,7 @@ def test_a_drilled_hole_takes_away_its_cylinder(radius, depth):
     tool = trimesh.creation.cylinder(radius, 2 * depth, sections=64)
     part = block()
     cutter = Cutter(np.asarray(tool.vertices), np.asarray(tool.faces, np.int32))
-    left = cut(soup(part), cutter, at_height(3.0), 7, part.components[0])
+    left, lid = cut(soup(part), cutter, at_height(3.0), 7, part.components[0])
     removed = volume(soup(part)) - volume(left)
     assert removed == pytest.approx(tool.volume / 2, rel=1e-4)
     walls = left.take(left.wall == 7)
@@ -134,6 +134,8 @@ def test_a_drilled_hole_takes_away_its_cylinder(radius, depth):
     polygon = 64 * radius**2 * np.sin(2 * np.pi / 64) / 2
     assert walls.areas_mm2.sum() == pytest.approx(polygon + 2 * 64 * radius * np.sin(np.pi / 64) * depth, rel=1e-4)
     assert np.linalg.norm(left.normals, axis=-1) == pytest.approx(1)
+    assert lid.areas_mm2.sum() == pytest.approx(polygon, rel=1e-4)
+    assert lid.points[..., 2] == pytest.approx(3)
     surface = left.take((left.wall == 0) & (left.flat[:, 2] > 0.5))
     assert surface.normals[..., 2] == pytest.approx(1)
 
@@ -142,7 +144,9 @@ def test_a_cutter_that_misses_changes_nothing_and_one_that_takes_all_is_refused(
     part = block()
     tool = trimesh.creation.box((1, 1, 1))
     cutter = Cutter(np.asarray(tool.vertices), np.asarray(tool.faces, np.int32))
-    assert cut(soup(part), cutter, at_height(50), 1, part.components[0]) is soup(part)
+    left, lid = cut(soup(part), cutter, at_height(50), 1, part.components[0])
+    assert left is soup(part)
+    assert not len(lid)
     huge = Cutter(cutter.vertices * 100, cutter.faces)
     with pytest.raises(DataError, match="takes all of it away"):
         cut(soup(part), huge, at_height(0), 1, part.components[0])

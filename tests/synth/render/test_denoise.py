@@ -11,6 +11,8 @@ from flawsmith.synth.render import RenderSettings, render
 from flawsmith.synth.render.denoise import denoise, surroundings
 from flawsmith.synth.scene import Environment, Material, Rendering, Scene, Shape
 
+PLAIN = RenderSettings(keep_flaws=1, denoise_flaws=1)
+
 
 def test_surroundings_are_whole_near_a_defect_and_nothing_far_from_it():
     coverage = np.zeros((2, 40, 40), np.float32)
@@ -64,15 +66,20 @@ def kept(settings: RenderSettings, depth_mm: float) -> float:
 
 def test_most_of_a_shallow_scratch_survives_with_more_paths_round_it():
     assert kept(RenderSettings(), 0.05) > 0.8
-    assert kept(RenderSettings(denoise_flaws=False), 0.05) > 0.9
+    assert kept(RenderSettings(denoise_flaws=0), 0.05) > 0.9
+
+
+def test_without_help_a_fine_scratch_is_washed_out():
+    """The negative control: if this begins to fail, the help is not needed any more."""
+    assert kept(RenderSettings(keep_flaws=1, denoise_flaws=1), 0.015) < 0.8 < kept(RenderSettings(), 0.015)
 
 
 def test_only_the_surroundings_of_defects_change():
     placed, shapes = scratched(0.05)
-    plain, helped = (render(placed, RenderSettings(keep_flaws=k), shapes=shapes) for k in (1, 8))
+    plain, helped = (render(placed, settings, shapes=shapes) for settings in (PLAIN, RenderSettings()))
     weight = surroundings(plain.coverage, 5)
     assert np.array_equal(plain.rgb[weight == 0], helped.rgb[weight == 0])
     assert np.abs(plain.rgb - helped.rgb)[weight == 1].mean() > 0
     healthy = [replace(s, defect=0) for s in shapes]
-    same = [render(placed, RenderSettings(keep_flaws=k), shapes=healthy).rgb for k in (1, 8)]
+    same = [render(placed, settings, shapes=healthy).rgb for settings in (PLAIN, RenderSettings())]
     assert np.array_equal(*same)

@@ -190,3 +190,25 @@ def test_masks_are_read_between_their_cells():
     uv = np.array([[0.25, 0.5], [0.5, 0.5], [0.75, 0.5], [2.0, 0.5]], np.float32)
     assert look_up(mask, uv) == pytest.approx([0, 0.5, 1, 0], abs=0.02)
     assert look_up(mask, np.repeat(uv[2:3], 70_000, axis=0)).min() == pytest.approx(1)
+
+
+def test_a_hole_that_goes_right_through_is_labelled_all_over_its_opening():
+    """A washer above the floor: through it the floor shows, but what is seen there is the hole."""
+    camera, height, radius = look((0, 0.1, 120), (0, 0, 0)), 10.0, 6.0
+    washer = shape(trimesh.creation.annulus(radius, 20, 2).apply_translation([0, 0, height - 1]), instance=1)
+    plug = trimesh.creation.cylinder(radius, 2, sections=32).apply_translation([0, 0, height - 1])
+    lid = shape(plug.submesh([np.flatnonzero(plug.face_normals[:, 2] > 0.5)], append=True), instance=1, defect=1)
+    bare = label(scene(camera), [square(400), washer])
+    seen = label(scene(camera), [square(400), washer, replace(lid, lid=True)])
+    eye, towards = rays(camera)
+    above = eye - towards * ((eye[2] - height) / towards[..., 2:])
+    truth = np.hypot(above[..., 0], above[..., 1]) < radius
+    assert ((seen.coverage[0] >= 0.5) ^ truth).sum() <= 0.05 * truth.sum()
+    assert seen.visible[0] == pytest.approx(1)
+    assert seen.surface_mm2[0] == pytest.approx(np.pi * radius**2, rel=0.01)
+    for name in ("instance", "depth_mm", "normal"):  # nothing is there: these show what lies behind
+        assert np.array_equal(getattr(seen, name), getattr(bare, name))
+    cover = square(30, z=height + 5, name="cover")
+    hidden = label(scene(camera), [square(400), washer, cover, replace(lid, lid=True)])
+    assert not hidden.coverage.any()
+    assert hidden.visible[0] == 0

@@ -102,7 +102,8 @@ def test_the_sky_is_the_right_way_round(yaw_deg: float):
     camera = look((0, 0, 0), tuple(way + 0.05), 64, 64, 64)
     floor = square(1, -50)
     image = render(scene(camera, (), Environment(sky, np.radians(yaw_deg))), PLAIN, shapes=[floor])
-    assert np.hypot(*(middle_of(image.rgb[..., 0] > 10) - project(camera, way[None])[0][0])) < 1
+    error_px = np.hypot(*(middle_of(image.rgb[..., 0] > 10) - project(camera, way[None])[0][0]))
+    assert error_px < 1.5  # a row of the map is 6 px; Mitsuba puts the first and last row on the poles
 
 
 def tilted(size: float, slope: float) -> Shape:

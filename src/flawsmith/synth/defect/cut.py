@@ -15,8 +15,10 @@ _OWN = manifold3d.Manifold.reserve_ids(2)  # whose a triangle was before the cut
 _TOOL = _OWN + 1  # … or the cutter's
 
 
-def cut(soup: Soup, cutter: Cutter, part_from_patch: np.ndarray, wall: int, component: Component) -> Soup:
-    """`soup` less the cutter; the new walls are marked `wall`. Untouched where the cutter misses it.
+def cut(soup: Soup, cutter: Cutter, part_from_patch: np.ndarray, wall: int, component: Component) -> tuple[Soup, Soup]:
+    """`soup` less the cutter, with its new walls marked `wall`, and the surface that was taken away.
+
+    Where the cutter misses it the soup comes back untouched, and nothing was taken.
 
     Raises `DataError` when the component is not a closed solid and when nothing of it is left.
     """
@@ -32,10 +34,20 @@ def cut(soup: Soup, cutter: Cutter, part_from_patch: np.ndarray, wall: int, comp
             "it elsewhere with `where`"
         )
     if not (origin == _TOOL).any():
-        return soup
+        return soup, soup.take(np.zeros(0, int))
     values = np.asarray(mesh.vert_properties)[triangles]
     kept, walls = origin == _OWN, origin == _TOOL
-    return join([_kept(soup, values[kept], np.asarray(mesh.face_id)[kept]), _walls(values[walls, :, :3], wall)])
+    left = join([_kept(soup, values[kept], np.asarray(mesh.face_id)[kept]), _walls(values[walls, :, :3], wall)])
+    return left, _taken(soup, body ^ taken)
+
+
+def _taken(soup: Soup, inside: manifold3d.Manifold) -> Soup:
+    """The part's own surface within the cutter."""
+    mesh = inside.to_mesh64()
+    own = _origins(mesh) == _OWN
+    values = np.asarray(mesh.vert_properties)[np.asarray(mesh.tri_verts, int)[own]]
+    lid = _kept(soup, values, np.asarray(mesh.face_id)[own])
+    return lid.take(lid.wall == 0)
 
 
 def solid(soup: Soup) -> manifold3d.Manifold | None:

@@ -19,6 +19,7 @@ from flawsmith.synth.scene import Camera, Scene, Shape
 
 _RAYS_AT_ONCE = 1 << 20
 _SURFACE_POINTS = 1024
+_LID_MM = 1e-3  # a lid ends where the hole's rim begins
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,18 +48,31 @@ def label(
     counts as the glass.
     """
     shapes = all_shapes(scene, shapes)
-    surface = Surface.of(start(settings or RenderSettings()), scene, shapes)
+    surface, lids = _surfaces(scene, shapes, settings or RenderSettings())
     camera, count = scaled(scene.camera, scale), count_defects(scene, shapes)
     instance, depth_mm, normal = _middles(surface, camera)
-    coverage = _coverage(surface, camera, supersample, count)
-    visible, surface_mm2 = _visible(surface, camera, count, scene.seed)
+    coverage = _coverage(surface, lids, camera, supersample, count)
+    visible, surface_mm2 = _visible(surface, lids, camera, count, scene.seed)
     return Labels(coverage, instance, depth_mm, normal, visible, surface_mm2)
 
 
 def visible_shares(scene: Scene, shapes: Sequence[Shape], settings: RenderSettings) -> tuple[np.ndarray, np.ndarray]:
     """`visible` and `surface_mm2` alone, of all `shapes`, the stage's too."""
-    surface = Surface.of(start(settings), scene, shapes)
-    return _visible(surface, scene.camera, count_defects(scene, shapes), scene.seed)
+    surface, lids = _surfaces(scene, shapes, settings)
+    return _visible(surface, lids, scene.camera, count_defects(scene, shapes), scene.seed)
+
+
+def _surfaces(scene: Scene, shapes: Sequence[Shape], settings: RenderSettings) -> tuple[Surface, Surface | None]:
+    """What rays meet, and the lids of holes, which they pass."""
+    mitsuba = start(settings)
+    lids = [shape for shape in shapes if shape.lid]
+    surface = Surface.of(mitsuba, scene, solid(shapes))
+    return surface, Surface.of(mitsuba, replace(scene, lights=()), lids) if lids else None
+
+
+def solid(shapes: Sequence[Shape]) -> list[Shape]:
+    """Those that are there to be seen: all but the lids of holes."""
+    return [shape for shape in shapes if not shape.lid]
 
 
 def all_shapes(scene: Scene, shapes: Sequence[Shape] | None) -> list[Shape]:
@@ -139,10 +153,13 @@ def _mend(surface: Surface, camera: Camera, hits: Hits, towards: np.ndarray, x: 
             getattr(hits, field)[doubtful[nearer]] = getattr(again, field)[nearer]
 
 
-def _coverage(surface: Surface, camera: Camera, supersample: int, count: int) -> np.ndarray:
-    """(K, H, W) float32: shares of pixels, by a regular grid of rays where the defect can be."""
+def _coverage(surface: Surface, lids: Surface | None, camera: Camera, supersample: int, count: int) -> np.ndarray:
+    """(K, H, W) float32: shares of pixels, by a regular grid of rays where the defect can be.
+
+    A ray that passes a lid before it meets anything sees the hole; else it sees what it meets.
+    """
     coverage = np.zeros((count, camera.height, camera.width), np.float32)
-    boxes = defect_boxes(camera, surface.shapes)
+    boxes = defect_boxes(camera, [*surface.shapes, *(lids.shapes if lids else ())])
     for x0, y0, x1, y1 in _strips(_merged(list(boxes.values())), supersample):
         steps = [np.arange(a * supersample, b * supersample) for a, b in ((y0, y1), (x0, x1))]
         row, column = (axis.ravel() for axis in np.meshgrid(*steps, indexing="ij"))
@@ -150,10 +167,17 @@ def _coverage(surface: Surface, camera: Camera, supersample: int, count: int) ->
         hits = surface.meet(eye(camera), towards)
         on = np.flatnonzero(hits.face >= 0)
         on = on[surface.defect[hits.face[on]] > 0]
+        number, share = np.zeros(len(row), np.int64), np.zeros(len(row), np.float32)
+        number[on], share[on] = surface.defect[hits.face[on]], surface.cover(hits.at(on))
+        if lids is not None:
+            through = lids.meet(eye(camera), towards)
+            open_ = np.flatnonzero((through.face >= 0) & (through.distance < hits.distance + _LID_MM))
+            number[open_], share[open_] = lids.defect[through.face[open_]], 1
+        on = np.flatnonzero(number)
         size = count, y1 - y0, x1 - x0
-        cell = surface.defect[hits.face[on]] - 1, row[on] // supersample - y0, column[on] // supersample - x0
-        share = np.bincount(np.ravel_multi_index(cell, size), surface.cover(hits.at(on)), int(np.prod(size)))
-        coverage[:, y0:y1, x0:x1] = (share / supersample**2).reshape(size)
+        cell = number[on] - 1, row[on] // supersample - y0, column[on] // supersample - x0
+        total = np.bincount(np.ravel_multi_index(cell, size), share[on], int(np.prod(size)))
+        coverage[:, y0:y1, x0:x1] = (total / supersample**2).reshape(size)
     return np.minimum(coverage, 1)
 
 
@@ -185,23 +209,28 @@ def _strips(boxes: list[Box], supersample: int) -> list[Box]:
     return strips
 
 
-def _visible(surface: Surface, camera: Camera, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _visible(
+    surface: Surface, lids: Surface | None, camera: Camera, count: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Share of each defect's surface that the camera sees, and that surface in mm², both (K,).
 
-    By points spread evenly over the defect and a ray to each: it does not depend on the image's resolution.
+    By points spread evenly over the defect and a ray to each: it does not depend on the image's resolution. A hole's
+    surface is its lid.
     """
     visible, surface_mm2 = np.zeros(count), np.zeros(count)
     rng = np.random.default_rng([seed, 0x5EE])
     for number in range(1, count + 1):
-        faces = np.flatnonzero(surface.defect == number)
-        areas = np.linalg.norm(surface.face_normals[faces], axis=1) / 2
+        own = lids if lids is not None and (lids.defect == number).any() else surface
+        faces = np.flatnonzero(own.defect == number)
+        areas = np.linalg.norm(own.face_normals[faces], axis=1) / 2
         if areas.sum() <= 0:
             continue
-        points = _spread(surface, faces, areas, rng)
-        share = surface.cover(points)
+        points = _spread(own, faces, areas, rng)
+        share = own.cover(points)
         surface_mm2[number - 1] = areas.sum() * share.mean()
         if share.sum() > 0:
-            visible[number - 1] = (share * _seen(surface, camera, points)).sum() / share.sum()
+            seen = _seen(surface, camera, own.blend(own.vertices, points).astype(np.float64))
+            visible[number - 1] = (share * seen).sum() / share.sum()
     return visible, surface_mm2
 
 
@@ -215,13 +244,11 @@ def _spread(surface: Surface, faces: np.ndarray, areas: np.ndarray, rng: np.rand
     return Hits(face, weights, np.zeros(_SURFACE_POINTS, np.float32))
 
 
-def _seen(surface: Surface, camera: Camera, points: Hits) -> np.ndarray:
-    """Whether each point is in the image with nothing before it."""
-    places = surface.blend(surface.vertices, points).astype(np.float64)
+def _seen(surface: Surface, camera: Camera, places: np.ndarray) -> np.ndarray:
+    """Whether each world point (N, 3) is in the image with nothing before it."""
     at, depth = project(camera, places)
     framed = (depth > 0) & (at >= 0).all(1) & (at < (camera.width, camera.height)).all(1)
     way = places - eye(camera)
     distance = np.linalg.norm(way, axis=1)
     hits = surface.meet(eye(camera), way / distance[:, None])
-    reached = (hits.face == points.face) | (hits.distance > distance * (1 - 1e-5) - 1e-3)
-    return framed & reached
+    return framed & (hits.distance > distance * (1 - 1e-5) - 1e-3)
