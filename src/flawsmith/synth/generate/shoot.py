@@ -4,25 +4,29 @@ A view that shows no part or no defect is drawn again, as another scene of the s
 little is taken off the part and the geometry built anew, so that an image never holds a flaw that its label leaves out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from flawsmith.core.errors import DataError
 from flawsmith.core.geometry import mask_box
 from flawsmith.synth.assets import Assets
 from flawsmith.synth.camera import camera_names
-from flawsmith.synth.draw import draw_scene
+from flawsmith.synth.draw import TEXELS_PER_PX, draw_scene
 from flawsmith.synth.render import RenderSettings, render
-from flawsmith.synth.scene import Camera, Rendering, Scene
+from flawsmith.synth.scene import Camera, Rendering, Scene, Shape
 from flawsmith.synth.sensor import distort, ideal
 from flawsmith.synth.spec import SceneSpec
 
 TRIES = 25  # views of one image before it is given up
 _SCENES_APART = 1_000_000_000  # between the number of a scene and that of its next try
-_GLANCE = 0.5  # of the resolution, for the look beforehand
-_CROP_PX = 8  # round the defects, rendered without them
+_WINDOW_PX = 96  # a defect is compared with its absence in a square of this size: one size, one compiled kernel
+_MARGIN_PX = 8  # round the defect, in the window
+_WINDOW_SPP = 16
+_FILLED = 0.25  # a defect that fills less of its box is thin
+_TEXELS_PER_PX = {"relief": 1.25}  # relief averages over pixels by itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,21 +54,50 @@ class Studio:
     def draw(self, index: int, attempt: int, healthy: bool) -> Scene:
         """The scene of a try. Later tries are other scenes by the same camera."""
         images = len(camera_names(self.spec.cameras)) * (2 if self.spec.pairs else 1)
-        scene = draw_scene(self.spec, self.assets, self.seed, index + attempt * _SCENES_APART * images, healthy)
+        number = index + attempt * _SCENES_APART * images
+        texels = _TEXELS_PER_PX.get(self.renderer, TEXELS_PER_PX) * self.scale
+        scene = draw_scene(self.spec, self.assets, self.seed, number, healthy, texels)
         return scene if self.scale == 1 else replace(scene, camera=_scaled(scene.camera, self.scale))
 
-    def render(self, scene: Scene) -> Rendering:
-        return render(scene, self.settings, self.renderer)
+    def shapes(self, scene: Scene) -> list[Shape] | None:
+        """The parts as meshes, made once for all looks at a scene; relief needs none."""
+        if self.renderer == "relief":
+            return None
+        from flawsmith.synth.shapes import shapes
+
+        return shapes(scene)
+
+    def render(self, scene: Scene, shapes: Sequence[Shape] | None, settings: RenderSettings | None = None) -> Rendering:
+        """The ideal image: before lens distortion."""
+        return render(scene, settings or self.settings, self.renderer, shapes)
+
+    @property
+    def glance(self) -> float:
+        """Of the resolution, for the look beforehand. Relief's own labels cost so little that it looks at them all."""
+        return 1.0 if self.renderer == "relief" else 0.5
+
+    @property
+    def least_px(self) -> float:
+        """Pixels of a defect; fewer in a smaller preview."""
+        return max(self.spec.visible.least_px * self.scale**2, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A scene that shows what it should, by a cheap look: for the pinhole camera that it is rendered with."""
+
+    scene: Scene
+    shapes: list[Shape] | None
+    contrast: np.ndarray
+    removed: int
 
 
 def flawed_view(studio: Studio, index: int) -> View:
     """The first try that shows a defect well enough. Raises `DataError` after `TRIES` that do not."""
     for attempt in range(TRIES):
         scene = studio.draw(index, attempt, healthy=False)
-        found = _seen_defects(studio, scene)
-        if found is None:
-            continue
-        view = _rendered(studio, scene, found, attempt)
+        look = _looked_at(studio, replace(scene, camera=ideal(scene.camera)))
+        view = None if look is None else _rendered(studio, look, scene.camera, attempt)
         if view is not None:
             return view
     raise DataError(
@@ -78,9 +111,10 @@ def healthy_view(studio: Studio, index: int, attempt: int | None = None) -> View
     for number in range(TRIES) if attempt is None else [attempt]:
         scene = studio.draw(index, number, healthy=True)
         rendered = replace(scene, camera=ideal(scene.camera))
-        if attempt is None and not _shows_part(studio, _glance(studio, rendered)[0], _GLANCE):
+        shapes = studio.shapes(rendered)
+        if attempt is None and not _shows_part(studio, _glance(studio, rendered, shapes)[0]):
             continue
-        rendering = distort(studio.render(rendered), rendered.camera, scene.camera)
+        rendering = distort(studio.render(rendered, shapes), rendered.camera, scene.camera)
         return View(scene, rendering, np.zeros(0), number)
     raise DataError(f"image {index}: none of {TRIES} views shows a part: aim the camera at it, or place it nearer")
 
@@ -106,72 +140,124 @@ def _faulty(scene: Scene) -> bool:
     return any(instance.faults for instance in scene.instances)
 
 
-def _seen_defects(studio: Studio, scene: Scene) -> list[int] | None:
-    """Numbers of the defects to take off after a cheap look; None where no part or no defect is left to see."""
-    count = sum(len(instance.defects) for instance in scene.instances)
-    look = replace(scene, camera=ideal(scene.camera))
-    instance, coverage, visible = _glance(studio, look)
-    if not _shows_part(studio, instance, _GLANCE):
+def _looked_at(studio: Studio, scene: Scene) -> Look | None:
+    """The scene less the defects that are seen too little; None where no part or no defect is left to see."""
+    shapes = studio.shapes(scene)
+    instance, coverage, visible = _glance(studio, scene, shapes)
+    if not _shows_part(studio, instance):
         return None
     least = studio.spec.visible
-    area = coverage.sum((1, 2)) / _GLANCE**2 if count else np.zeros(0)
-    gone = [k for k in range(count) if visible[k] < least.least_fraction or area[k] < least.least_px]
-    return gone if len(gone) < count or _faulty(scene) else None
+    worth = (visible >= least.least_fraction) & (_most_px(studio, coverage) >= studio.least_px)
+    contrast, area = _compared(studio, scene, shapes, coverage, [int(k) for k in np.flatnonzero(worth)])
+    faint = (contrast < least.least_contrast) | (area < studio.least_px)
+    gone = [int(k) for k in np.flatnonzero(faint)]
+    if len(gone) == len(coverage) and not _faulty(scene):
+        return None
+    if gone:
+        scene = without(scene, gone)
+        shapes = studio.shapes(scene)
+    return Look(scene, shapes, contrast[~faint], len(gone))
 
 
-def _glance(studio: Studio, scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _glance(studio: Studio, scene: Scene, shapes: Sequence[Shape] | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Instance, coverage and visible share at a part of the resolution; no light is traced."""
     if studio.renderer == "relief":
         from flawsmith.synth.render.relief import relief_labels
 
-        seen = relief_labels(replace(scene, camera=_scaled(scene.camera, _GLANCE)))
+        seen = relief_labels(replace(scene, camera=_scaled(scene.camera, studio.glance)))
     else:
         from flawsmith.synth.render.labels import label
 
-        seen = label(scene, supersample=2, scale=_GLANCE, settings=studio.settings)
+        seen = label(scene, shapes, supersample=2, scale=studio.glance, settings=studio.settings)
     return seen.instance, seen.coverage, seen.visible
 
 
-def _shows_part(studio: Studio, instance: np.ndarray, scale: float) -> bool:
-    return int((instance > 0).sum()) >= studio.spec.visible.least_part_px * studio.scale**2 * scale**2
+def _shows_part(studio: Studio, instance: np.ndarray) -> bool:
+    return int((instance > 0).sum()) >= studio.spec.visible.least_part_px * (studio.scale * studio.glance) ** 2
 
 
-def _rendered(studio: Studio, scene: Scene, gone: list[int], attempt: int) -> View | None:
-    """The view once all its defects can be seen in the finished image; None where none can."""
-    removed = 0
-    while True:
-        removed += len(gone)
-        scene = without(scene, gone)
-        if not any(instance.defects for instance in scene.instances) and not _faulty(scene):
-            return None
-        rendered = replace(scene, camera=ideal(scene.camera))
-        rendering = studio.render(rendered)
-        contrast = _contrast(studio, rendered, rendering)
-        seen = distort(rendering, rendered.camera, scene.camera)
+def _most_px(studio: Studio, coverage: np.ndarray) -> np.ndarray:
+    """Pixels of the image, at most, of which each defect covers a half, by its coverage at a glance."""
+    if studio.glance == 1:
+        return (coverage >= 0.5).sum((1, 2))
+    return 2 * coverage.sum((1, 2)) / studio.glance**2
+
+
+def _rendered(studio: Studio, look: Look, camera: Camera, attempt: int) -> View | None:
+    """The view through the lens. What the lens pushes out of the picture after all is taken off, and costs another."""
+    scene, shapes, contrast, removed = look.scene, look.shapes, look.contrast, look.removed
+    while any(instance.defects for instance in scene.instances) or _faulty(scene):
+        seen = distort(studio.render(scene, shapes), scene.camera, camera)
         area = np.array([mask.sum() for mask in masks(scene, seen)])
-        least = studio.spec.visible
-        least_px = max(least.least_px * studio.scale**2, 1)
-        faint = (contrast < least.least_contrast) | (area < least_px) | (seen.visible < least.least_fraction)
-        gone = [int(k) for k in np.flatnonzero(faint)]
-        if not gone:
-            return View(scene, seen, contrast, attempt, removed)
+        hidden = (area < studio.least_px) | (seen.visible < studio.spec.visible.least_fraction)
+        if not hidden.any():
+            return View(replace(scene, camera=camera), seen, contrast, attempt, removed)
+        removed += int(hidden.sum())
+        scene, contrast = without(scene, [int(k) for k in np.flatnonzero(hidden)]), contrast[~hidden]
+        shapes = studio.shapes(scene)
+    return None
 
 
-def _contrast(studio: Studio, scene: Scene, rendering: Rendering) -> np.ndarray:
-    """Mean difference from the same crop without defects, beyond what noise alone makes of it nearby."""
-    box = mask_box(np.any(rendering.coverage > 0, axis=0))
-    if box is None:
-        return np.zeros(len(rendering.coverage))
-    x0, y0 = max(box[0] - _CROP_PX, 0), max(box[1] - _CROP_PX, 0)
-    x1, y1 = min(box[2] + _CROP_PX, scene.camera.width), min(box[3] + _CROP_PX, scene.camera.height)
-    every = range(sum(len(instance.defects) for instance in scene.instances))
-    twin = studio.render(replace(without(scene, every), camera=cropped(scene.camera, (x0, y0, x1, y1))))
-    shown, bare = (_level(rgb, scene) for rgb in (rendering.rgb[y0:y1, x0:x1], twin.rgb))
-    change, coverage = np.abs(shown - bare), rendering.coverage[:, y0:y1, x0:x1]
-    beside = (coverage < 0.01).all(0)
-    noise = float(change[beside].mean()) if beside.any() else 0.0
-    masks = coverage >= 0.5
-    return np.array([max(float(change[m].mean()) - noise, 0.0) if m.any() else 0.0 for m in masks])
+def _compared(
+    studio: Studio, scene: Scene, shapes: Sequence[Shape] | None, coverage: np.ndarray, numbers: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each defect: its mean change of the image, share of full scale, and its pixels in the image.
+
+    coverage: at a glance; numbers: of those that are worth comparing, the others get 0. Compared in small windows with
+    the scene without any defect, at few paths a pixel; what noise alone changes beside the defects is taken off.
+    """
+    contrast, area = np.zeros((2, len(coverage)))
+    if not numbers:
+        return contrast, area
+    bare = without(scene, range(len(coverage)))
+    bare_shapes = studio.shapes(bare)
+    settings = studio.settings.model_copy(update={"keep_flaws": 1, "spp": min(studio.settings.spp, _WINDOW_SPP)})
+    for frame, shares in _frames({k: coverage[k] for k in numbers}, studio.glance):
+        camera = cut_out(scene.camera, frame, _WINDOW_PX)
+        here = replace(scene, camera=camera)
+        flawed = studio.render(here, shapes, settings)
+        twin = studio.render(replace(bare, camera=camera), bare_shapes, settings)
+        change = np.abs(_level(flawed.rgb, scene) - _level(twin.rgb, scene))
+        beside = (flawed.coverage < 0.01).all(0)
+        noise = float(change[beside].mean()) if beside.any() else 0.0
+        seen, scale = masks(here, flawed), camera.k[0, 0] / scene.camera.k[0, 0]
+        for k, share in shares.items():
+            area[k] = seen[k].sum() / scale**2 / share
+            contrast[k] = max(float(change[seen[k]].mean()) - noise, 0.0) if seen[k].any() else 0.0
+    return contrast, area
+
+
+def _frames(planes: Mapping[int, np.ndarray], glance: float) -> Iterator[tuple[np.ndarray, dict[int, float]]]:
+    """Frames (x0, y0, x1, y1) in pixels of the image by which defects are judged, with the share of each that is in it.
+
+    planes: coverage of each at a glance. Small defects that lie near share a frame.
+    """
+    left = {k: _frame(plane, glance) for k, plane in planes.items()}
+    while left:
+        first, (frame, share) = next(iter(left.items()))
+        shares = {first: share}
+        for k, (other, share) in left.items():
+            both = np.concatenate([np.minimum(frame[:2], other[:2]), np.maximum(frame[2:], other[2:])])
+            if k != first and np.ptp(both.reshape(2, 2), axis=0).max() <= _WINDOW_PX:
+                frame, shares[k] = both, share
+        left = {k: found for k, found in left.items() if k not in shares}
+        yield frame, shares
+
+
+def _frame(plane: np.ndarray, glance: float) -> tuple[np.ndarray, float]:
+    """All of the defect, shrunk later where it is large; of a long thin one, which that would wipe out, the thickest."""
+    box = mask_box(plane > 0)
+    assert box is not None  # it is worth comparing
+    side = _WINDOW_PX * glance
+    whole = np.array(box) / glance + [-_MARGIN_PX, -_MARGIN_PX, _MARGIN_PX, _MARGIN_PX]
+    filled = plane.sum() / ((box[2] - box[0]) * (box[3] - box[1]))
+    if max(box[2] - box[0], box[3] - box[1]) <= side or filled > _FILLED:
+        return whole, 1.0
+    reach = (int(side), int(side))
+    near = cv2.boxFilter(plane, -1, reach, normalize=False, borderType=cv2.BORDER_CONSTANT)
+    y, x = np.unravel_index(int(near.argmax()), near.shape)
+    middle = np.array([x, y, x, y]) + 0.5
+    return (middle + np.array([-0.5, -0.5, 0.5, 0.5]) * side) / glance, float(near.max() / plane.sum())
 
 
 def _level(rgb: np.ndarray, scene: Scene) -> np.ndarray:
@@ -180,11 +266,16 @@ def _level(rgb: np.ndarray, scene: Scene) -> np.ndarray:
     return light.mean(2)
 
 
-def cropped(camera: Camera, box: tuple[int, int, int, int]) -> Camera:
-    """The same camera with only the pixels of `box`."""
+def cut_out(camera: Camera, frame: np.ndarray, side: int) -> Camera:
+    """The camera of at most `side` × `side` pixels of its image that hold the frame (x0, y0, x1, y1), shrunk to fit."""
+    whole = np.array([camera.width, camera.height])
+    frame = np.clip(frame.reshape(2, 2), 0, whole)
+    scale = min(side / float(np.ptp(frame, axis=0).max()), 1.0)
+    size = np.minimum(side, np.floor(whole * scale)).astype(int)
+    corner = np.clip(np.round(frame.mean(0) - size / scale / 2), 0, whole - size / scale)
     k = camera.k.copy()
-    k[:2, 2] -= box[:2]
-    return replace(camera, width=box[2] - box[0], height=box[3] - box[1], k=k)
+    k[:2, 2] -= corner
+    return replace(camera, width=int(size[0]), height=int(size[1]), k=np.diag([scale, scale, 1.0]) @ k)
 
 
 def _scaled(camera: Camera, scale: float) -> Camera:

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from flawsmith.synth.material.coated import Glass, Painted, Plastic, Rubber
-from flawsmith.synth.material.finish import COLORS, Finish, Textures, shifted
+from flawsmith.synth.material.finish import COLORS, Finish, Textures
 from flawsmith.synth.material.ground import Concrete, Paper, RubberBelt, WovenBelt
 from flawsmith.synth.material.image_set import ImageSet, read_set
 from flawsmith.synth.material.metal import (
@@ -18,6 +18,7 @@ from flawsmith.synth.material.metal import (
     SandBlasted,
     ZincPlated,
 )
+from flawsmith.synth.material.textured import laid, named
 
 FINISHES: dict[str, type[Finish]] = {
     "brushed": Brushed,
@@ -60,4 +61,4 @@ MaterialSpec = Annotated[
     Field(discriminator="finish"),
 ]
 
-__all__ = ["COLORS", "FINISHES", "Finish", "ImageSet", "MaterialSpec", "Textures", "read_set", "shifted"]
+__all__ = ["COLORS", "FINISHES", "Finish", "ImageSet", "MaterialSpec", "Textures", "laid", "named", "read_set"]

@@ -5,10 +5,14 @@ from typing import Literal
 import numpy as np
 
 from flawsmith.synth.distribution import Choice, Draw, NotNegative, Number, Share
-from flawsmith.synth.material.finish import COLORS, Colored, Textures, Triplet, tinted
+from flawsmith.synth.material.finish import COLORS, Colored, Textures, Triplet, dirtied, dulled, tinted
 from flawsmith.synth.material.metal import UM
-from flawsmith.synth.material.noise import clouds, fractal, grain, mix, spots
+from flawsmith.synth.material.noise import mix
+from flawsmith.synth.material.pattern import Pattern
+from flawsmith.synth.material.textured import Maps, Textured
 from flawsmith.synth.scene import Material
+
+DUST = np.array([0.32, 0.29, 0.25])
 
 
 class Painted(Colored):
@@ -22,26 +26,25 @@ class Painted(Colored):
     chips: Share = 0.004
     dirt: Share = 0.15
 
-    def material(self, draw: Draw, name: str, textures: Textures) -> Material:
-        rng = draw.rng(f"{name}.texture")
-        chip = spots(rng, draw.number(self.chips, f"{name}.chips"), 0.025)
-        dust = spots(rng, 0.01, 0.004) * 0.35
-        paint = tinted(self.base(draw, name), 1 + 0.05 * clouds(rng, 0.25) + 0.02 * grain(rng, 0.01))
-        color = mix(mix(paint, np.array([0.32, 0.29, 0.25], np.float32), dust), _primer(rng), chip)
-        level = draw.number(self.roughness, f"{name}.roughness") * (1 + 0.1 * clouds(rng, 0.15))
-        rough = mix(np.clip(level, 0.05, 1) + 0.3 * dust, np.float32(0.6), chip)
-        color, rough = self.dirtied(color, rough, draw, name)
-        peel = draw.number(self.orange_peel_um, f"{name}.orange_peel_um") * UM
-        return Material(
-            name=name,
-            clearcoat=0.4,
-            clearcoat_roughness=0.2,
-            period_mm=draw.number(self.period_mm, f"{name}.period_mm"),
-            color_map=color,
-            roughness_map=rough,
-            metallic_map=(0.6 * chip).astype(np.float32),
-            height_map_mm=(grain(rng, 0.035) * np.float32(peel) - chip * np.float32(40 * UM)).astype(np.float32),
-        )
+    def material(self, draw: Draw, name: str, textures: Textures, texel_mm: float = 0.0) -> Material:
+        keys = ("period_mm", "roughness", "orange_peel_um", "chips", "dirt")
+        period, level, peel, chips, dirt = self.numbers(draw, name, *keys)
+        base, pattern = self.base(draw, name), self.pattern(draw, name, period, texel_mm)
+
+        def maps() -> Maps:
+            chip, dust = pattern.spots(chips, 0.025), 0.35 * pattern.spots(0.01, 0.004)
+            paint = tinted(base, 1 + 0.05 * pattern.clouds(0.25) + 0.02 * pattern.grain(0.01))
+            color = mix(mix(paint, DUST, dust), _primer(pattern), chip)
+            rough = mix(dulled(level, 1 + 0.1 * pattern.clouds(0.15)) + 0.3 * dust, np.float32(0.6), chip)
+            color, rough = dirtied(color, rough, pattern, dirt)
+            return {
+                "color_map": color,
+                "roughness_map": rough,
+                "metallic_map": 0.6 * chip,
+                "height_map_mm": pattern.grain(0.035) * np.float32(peel * UM) - 40 * UM * chip,
+            }
+
+        return Textured(maps, name=name, clearcoat=0.4, clearcoat_roughness=0.2, period_mm=period)
 
 
 class Plastic(Colored):
@@ -53,20 +56,18 @@ class Plastic(Colored):
     roughness: Share = 0.42
     relief_um: NotNegative = 5.0
 
-    def material(self, draw: Draw, name: str, textures: Textures) -> Material:
-        rng = draw.rng(f"{name}.texture")
-        rubbed = np.clip(0.5 * fractal(rng, 1.6, 0.4), 0, 1)
-        color = tinted(self.base(draw, name), 1 + 0.03 * clouds(rng, 0.3) + 0.06 * rubbed)
-        rough = draw.number(self.roughness, f"{name}.roughness") * (1 - 0.2 * rubbed)
-        color, rough = self.dirtied(color, np.clip(rough, 0.05, 1).astype(np.float32), draw, name)
-        return Material(
-            name=name,
-            ior=1.5,
-            period_mm=draw.number(self.period_mm, f"{name}.period_mm"),
-            color_map=color,
-            roughness_map=rough,
-            height_map_mm=grain(rng, 0.012) * np.float32(draw.number(self.relief_um, f"{name}.relief_um") * UM),
-        )
+    def material(self, draw: Draw, name: str, textures: Textures, texel_mm: float = 0.0) -> Material:
+        period, level, relief, dirt = self.numbers(draw, name, "period_mm", "roughness", "relief_um", "dirt")
+        base, pattern = self.base(draw, name), self.pattern(draw, name, period, texel_mm)
+
+        def maps() -> Maps:
+            rubbed = np.clip(0.5 * pattern.fractal(1.6, 0.4), 0, 1)
+            color = tinted(base, 1 + 0.03 * pattern.clouds(0.3) + 0.06 * rubbed)
+            color, rough = dirtied(color, dulled(level, 1 - 0.2 * rubbed), pattern, dirt)
+            height = pattern.grain(0.012) * np.float32(relief * UM)
+            return {"color_map": color, "roughness_map": rough, "height_map_mm": height}
+
+        return Textured(maps, name=name, ior=1.5, period_mm=period)
 
 
 class Rubber(Colored):
@@ -79,22 +80,20 @@ class Rubber(Colored):
     relief_um: NotNegative = 25.0
     dirt: Share = 0.3
 
-    def material(self, draw: Draw, name: str, textures: Textures) -> Material:
-        rng = draw.rng(f"{name}.texture")
-        skin = grain(rng, 0.008) + 0.6 * grain(rng, 0.02)
-        dust = spots(rng, 0.02, 0.006) * 0.5 + np.clip(0.12 * fractal(rng, 1.4, 0.4), 0, 0.3)
-        color = tinted(self.base(draw, name), 1 + 0.1 * clouds(rng, 0.2) + 0.12 * skin)
-        color = mix(color, np.array(COLORS["light grey"], np.float32) * 0.7, dust.astype(np.float32))
-        rough = draw.number(self.roughness, f"{name}.roughness") * (1 + 0.06 * clouds(rng, 0.15))
-        color, rough = self.dirtied(color, np.clip(rough, 0.2, 1).astype(np.float32), draw, name)
-        return Material(
-            name=name,
-            ior=1.5,
-            period_mm=draw.number(self.period_mm, f"{name}.period_mm"),
-            color_map=color,
-            roughness_map=rough,
-            height_map_mm=(skin * np.float32(draw.number(self.relief_um, f"{name}.relief_um") * UM / 2)),
-        )
+    def material(self, draw: Draw, name: str, textures: Textures, texel_mm: float = 0.0) -> Material:
+        period, level, relief, dirt = self.numbers(draw, name, "period_mm", "roughness", "relief_um", "dirt")
+        base, pattern = self.base(draw, name), self.pattern(draw, name, period, texel_mm)
+
+        def maps() -> Maps:
+            skin = pattern.grain(0.008) + 0.6 * pattern.grain(0.02)
+            dust = 0.5 * pattern.spots(0.02, 0.006) + np.clip(0.12 * pattern.fractal(1.4, 0.4), 0, 0.3)
+            color = tinted(base, 1 + 0.1 * pattern.clouds(0.2) + 0.12 * skin)
+            color = mix(color, np.array(COLORS["light grey"]) * 0.7, dust)
+            rough = dulled(level, 1 + 0.06 * pattern.clouds(0.15), 0.2)
+            color, rough = dirtied(color, rough, pattern, dirt)
+            return {"color_map": color, "roughness_map": rough, "height_map_mm": skin * np.float32(relief * UM / 2)}
+
+        return Textured(maps, name=name, ior=1.5, period_mm=period)
 
 
 class Glass(Colored):
@@ -107,21 +106,19 @@ class Glass(Colored):
     ior: Number = 1.52
     transmission: Share = 0.95
 
-    def material(self, draw: Draw, name: str, textures: Textures) -> Material:
-        rng = draw.rng(f"{name}.texture")
-        smear = np.clip(fractal(rng, 1.6, 0.4) - 0.6, 0, 2)
-        rough = draw.number(self.roughness, f"{name}.roughness") + 0.06 * smear
+    def material(self, draw: Draw, name: str, textures: Textures, texel_mm: float = 0.0) -> Material:
+        period, level, ior, clear = self.numbers(draw, name, "period_mm", "roughness", "ior", "transmission")
         r, g, b = (float(v) for v in self.base(draw, name))
-        return Material(
-            name=name,
-            base_color=(r, g, b),
-            ior=min(max(draw.number(self.ior, f"{name}.ior"), 1.05), 3.0),
-            transmission=draw.number(self.transmission, f"{name}.transmission"),
-            period_mm=draw.number(self.period_mm, f"{name}.period_mm"),
-            roughness_map=np.clip(rough, 0.02, 1).astype(np.float32),
-        )
+        pattern = self.pattern(draw, name, period, texel_mm)
+
+        def maps() -> Maps:
+            smear = np.clip(pattern.fractal(1.6, 0.4) - 0.6, 0, 2)
+            return {"roughness_map": np.clip(np.float32(level) + 0.06 * smear, 0.02, 1)}
+
+        ior = min(max(ior, 1.05), 3.0)
+        return Textured(maps, name=name, base_color=(r, g, b), ior=ior, transmission=clear, period_mm=period)
 
 
-def _primer(rng: np.random.Generator) -> np.ndarray:
+def _primer(pattern: Pattern) -> np.ndarray:
     """What a chip lays bare: grey primer, here and there metal."""
-    return tinted(np.array([0.34, 0.33, 0.32]), 1 + 0.15 * fractal(rng, 1.2, 0.2))
+    return tinted(np.array([0.34, 0.33, 0.32]), 1 + 0.15 * pattern.fractal(1.2, 0.2))

@@ -2,15 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
 
+import cv2
 import numpy as np
 from pydantic import Field, field_validator
 
 from flawsmith.core.config import Settings
 from flawsmith.core.errors import nearest
 from flawsmith.synth.distribution import Choice, Draw, Positive, Share
-from flawsmith.synth.material.noise import clouds, fractal, step
+from flawsmith.synth.material.noise import SIDE, channels, mix
+from flawsmith.synth.material.pattern import COARSEST, Pattern
 from flawsmith.synth.scene import Color, Material
 
 # Linear RGB. Metals: reflectance at normal incidence; the rest: diffuse albedo.
@@ -36,36 +37,46 @@ COLORS: dict[str, Color] = {
     "beige": (0.55, 0.46, 0.33),
     "rust": (0.20, 0.075, 0.025),
 }
+_FRESH = 1_000_000  # patterns from this number on belong to one scene
 DARKEST = 0.05  # of a map of lightness: the tail of a noise must not turn a colour negative
 Triplet = tuple[Share, Share, Share]
 Textures = Mapping[str, np.ndarray]
 
 
 class Finish(Settings, ABC):
-    """`color_jitter`: how far lightness and, less, tint wander, relative."""
+    """`color_jitter`: how far lightness and, less, tint wander, relative.
+
+    Numbers are drawn for every scene. The noise under them is one of `variants` patterns of the data set, laid another
+    way each time; 0 makes a new one for every scene, and takes ten times as long.
+    """
 
     color_jitter: Share = 0.04
     period_mm: Positive = Field(default=25.0, description="edge of the square that one tile of the texture covers")
     dirt: Share = Field(default=0.0, description="share of the surface under a film of dust and grease")
+    variants: int = Field(default=6, ge=0, le=1000, description="patterns to a data set; 0: a new one for every scene")
 
     @abstractmethod
-    def material(self, draw: Draw, name: str, textures: Textures) -> Material:
-        """One draw; `textures` are the image set of a `pbr` finish."""
+    def material(self, draw: Draw, name: str, textures: Textures, texel_mm: float = 0.0) -> Material:
+        """One draw; its maps are made when they are looked at.
+
+        textures: the image set of a `pbr` finish; texel_mm: texels need be no finer than this, 0 is as fine as they get
+        """
+
+    def pattern(self, draw: Draw, name: str, period_mm: float, texel_mm: float, finest: int = SIDE) -> Pattern:
+        """The pattern drawn for this scene, as fine as it has to be."""
+        number = int(draw.rng(f"{name}.pattern").integers(self.variants)) if self.variants else _FRESH + draw.index
+        draw.values[f"{name}.pattern"] = number
+        return Pattern(draw.seed, number, side_for(period_mm, texel_mm, finest))
+
+    def numbers(self, draw: Draw, name: str, *keys: str) -> list[float]:
+        """The numbers of these keys, drawn."""
+        return [draw.number(getattr(self, key), f"{name}.{key}") for key in keys]
 
     def jittered(self, rgb: np.ndarray, draw: Draw, name: str) -> np.ndarray:
         """(3,) the colour, off by what is drawn."""
         sd = draw.number(self.color_jitter, f"{name}.color_jitter")
         rng = draw.rng(f"{name}.color_jitter")
         return np.clip(rgb * (1 + sd * rng.standard_normal()) * (1 + 0.4 * sd * rng.standard_normal(3)), 0.005, 0.98)
-
-    def dirtied(self, color: np.ndarray, rough: np.ndarray, draw: Draw, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Colour and roughness maps under the drawn film of dirt: darker, browner, duller."""
-        share = draw.number(self.dirt, f"{name}.dirt")
-        if share <= 0:
-            return color, rough
-        film = 0.5 * soft_film(draw.rng(f"{name}.dirt.map"), share)
-        mixed = color * (1 - film[..., None]) + np.array([0.11, 0.09, 0.07], np.float32) * film[..., None]
-        return mixed.astype(np.float32), (rough * (1 - film) + 0.75 * film).astype(np.float32)
 
 
 class Colored(Finish):
@@ -93,23 +104,28 @@ class Colored(Finish):
         return self.jittered(rgb, draw, name)
 
 
-def soft_film(rng: np.random.Generator, share: float) -> np.ndarray:
-    """A film over about `share` of the tile, 0 … 1, without a rim."""
-    field = clouds(rng, 0.3) + 0.5 * fractal(rng, 1.1, 0.3)
-    return step(field, float(np.quantile(field, 1 - share)) - 1.2, 2.8)
+def side_for(period_mm: float, texel_mm: float, finest: int) -> int:
+    """Texels a side: `finest`, or halved as often as texels stay within `texel_mm`."""
+    side = finest
+    while side > COARSEST and 2 * period_mm / side <= texel_mm:
+        side //= 2
+    return side
 
 
-def shifted(material: Material, shift: np.ndarray) -> Material:
-    """The same material with its tile moved by `shift` (2,) periods; it still closes."""
-    maps = {}
-    for field in ("color_map", "roughness_map", "metallic_map", "height_map_mm"):
-        values = getattr(material, field)
-        if values is not None:
-            rows, cols = (int(s * n) for s, n in zip(shift, values.shape[:2], strict=True))
-            maps[field] = np.roll(values, (rows, cols), axis=(0, 1))
-    return replace(material, **maps)
+def dirtied(color: np.ndarray, rough: np.ndarray, pattern: Pattern, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Colour and roughness maps under a film of dirt over `share` of them: darker, browner, duller."""
+    if share <= 0:
+        return color, rough
+    film = np.float32(0.5) * pattern.film(share)
+    return mix(color, np.array([0.11, 0.09, 0.07]), film), mix(rough, np.float32(0.75), film)
+
+
+def dulled(level: float, shade: np.ndarray, least: float = 0.05) -> np.ndarray:
+    """A roughness map: `level` times a map of about 1, kept between `least` and 1."""
+    return np.clip(np.float32(level) * shade, np.float32(least), np.float32(1))
 
 
 def tinted(color: np.ndarray, shade: np.ndarray) -> np.ndarray:
-    """float32 (H, W, 3): the colour times a map of relative lightness, kept in [0, 1]."""
-    return np.clip(color * np.maximum(shade, DARKEST)[..., None], 0, 1).astype(np.float32)
+    """float32 (H, W, 3): the colour, (3,) or a tile, times a map of relative lightness, kept in [0, 1]."""
+    light = np.maximum(shade, np.float32(DARKEST))
+    return cv2.merge([np.minimum(light * c, np.float32(1)) for c in channels(color)])

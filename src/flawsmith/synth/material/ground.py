@@ -3,16 +3,20 @@
 import math
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from flawsmith.synth.distribution import Choice, Draw, NotNegative, Positive, Share
-from flawsmith.synth.material.finish import Colored, Textures, Triplet, soft_film, tinted
+from flawsmith.synth.material.finish import Colored, Textures, Triplet, dirtied, dulled, tinted
 from flawsmith.synth.material.metal import UM
-from flawsmith.synth.material.noise import cells, clouds, fractal, grain, mix, spots, step, streaks
+from flawsmith.synth.material.noise import mix, step
+from flawsmith.synth.material.pattern import Pattern, sized
+from flawsmith.synth.material.textured import Maps, Textured
 from flawsmith.synth.scene import Material
 
 BELT_SIDE = 1024
+LINT = np.array([0.45, 0.43, 0.40])
+SCUFF = np.array([0.22, 0.215, 0.21])
+GREASE = np.array([0.09, 0.078, 0.065])
 
 
 class WovenBelt(Colored):
@@ -27,25 +31,21 @@ class WovenBelt(Colored):
     relief_um: NotNegative = 120.0
     dirt: Share = 0.3
 
-    def material(self, draw: Draw, name: str, textures: Textures) -> Material:
-        rng = draw.rng(f"{name}.texture")
-        period = draw.number(self.period_mm, f"{name}.period_mm")
-        threads = 2 * max(1, round(period / draw.number(self.thread_mm, f"{name}.thread_mm") / 2))
-        height, warp = _weave(rng, min(threads, BELT_SIDE // 8))
-        uneven = _large(0.06 * clouds(rng, 0.3) + 0.05 * grain(rng, 0.006) + 0.06 * streaks(rng, 0.004, 0.5))
-        shade = (0.62 + 0.45 * height) * (1 + 0.05 * (2 * warp - 1)) + uneven
-        color = tinted(self.base(draw, name), np.clip(shade, 0.1, 2))
-        lint = _large(spots(rng, 0.006, 0.006)) * 0.6
-        color = mix(color, np.array([0.45, 0.43, 0.40], np.float32), lint)
-        rough = np.full_like(height, draw.number(self.roughness, f"{name}.roughness"))
-        small_color, small_rough = _stained(self, color, rough, draw, name)
-        return Material(
-            name=name,
-            period_mm=period,
-            color_map=small_color,
-            roughness_map=small_rough,
-            height_map_mm=height * np.float32(draw.number(self.relief_um, f"{name}.relief_um") * UM),
-        )
+    def material(self, draw: Draw, name: str, textures: Textures, texel_mm: float = 0.0) -> Material:
+        keys = ("period_mm", "roughness", "relief_um", "thread_mm", "dirt")
+        period, level, relief, thread, dirt = self.numbers(draw, name, *keys)
+        threads = min(2 * max(1, round(period / thread / 2)), BELT_SIDE // 8)
+        base, pattern = self.base(draw, name), self.pattern(draw, name, period, texel_mm, BELT_SIDE)
+
+        def maps() -> Maps:
+            height, warp = _weave(pattern, threads)
+            uneven = 0.06 * pattern.clouds(0.3) + 0.05 * pattern.grain(0.006) + 0.06 * pattern.streaks(0.004, 0.5)
+            shade = (0.62 + 0.45 * height) * (0.95 + 0.1 * warp) + uneven
+            color = mix(tinted(base, np.clip(shade, 0.1, 2)), LINT, 0.6 * pattern.spots(0.006, 0.006))
+            color, rough = _greased(color, np.full_like(height, level), pattern, dirt)
+            return {"color_map": color, "roughness_map": rough, "height_map_mm": height * np.float32(relief * UM)}
+
+        return Textured(maps, name=name, period_mm=period)
 
 
 class RubberBelt(Colored):
@@ -60,23 +60,21 @@ class RubberBelt(Colored):
     scuffs: Share = 0.25
     dirt: Share = 0.35
 
-    def material(self, draw: Draw, name: str, textures: Textures) -> Material:
-        rng = draw.rng(f"{name}.texture")
-        level = draw.number(self.scuffs, f"{name}.scuffs")
-        rubbed = np.clip(streaks(rng, 0.004, 0.12) - 1.2, 0, 1.5) + np.clip(streaks(rng, 0.0015, 0.3) - 1.6, 0, 1.5)
-        scuff = _large(np.clip(level * rubbed, 0, 0.7) + 0.35 * spots(rng, 0.01, 0.003))
-        skin = _large(grain(rng, 0.008) + grain(rng, 0.004))
-        color = tinted(self.base(draw, name), 1 + 0.08 * skin + _large(0.12 * clouds(rng, 0.25)))
-        color = mix(color, np.array([0.22, 0.215, 0.21], np.float32), scuff)
-        rough = draw.number(self.roughness, f"{name}.roughness") * (1 + 0.15 * scuff)
-        color, rough = _stained(self, color, np.clip(rough, 0.1, 1).astype(np.float32), draw, name)
-        return Material(
-            name=name,
-            period_mm=draw.number(self.period_mm, f"{name}.period_mm"),
-            color_map=color,
-            roughness_map=rough,
-            height_map_mm=skin * np.float32(draw.number(self.relief_um, f"{name}.relief_um") * UM / 2),
-        )
+    def material(self, draw: Draw, name: str, textures: Textures, texel_mm: float = 0.0) -> Material:
+        keys = ("period_mm", "roughness", "relief_um", "scuffs", "dirt")
+        period, level, relief, scuffs, dirt = self.numbers(draw, name, *keys)
+        base, pattern = self.base(draw, name), self.pattern(draw, name, period, texel_mm, BELT_SIDE)
+
+        def maps() -> Maps:
+            rubbed = np.clip(pattern.streaks(0.004, 0.12) - 1.2, 0, 1.5)
+            rubbed += np.clip(pattern.streaks(0.0015, 0.3) - 1.6, 0, 1.5)
+            scuff = np.clip(np.float32(scuffs) * rubbed, 0, 0.7) + 0.35 * pattern.spots(0.01, 0.003)
+            skin = pattern.grain(0.008) + pattern.grain(0.004)
+            color = mix(tinted(base, 1 + 0.08 * skin + 0.12 * pattern.clouds(0.25)), SCUFF, scuff)
+            color, rough = _greased(color, dulled(level, 1 + 0.15 * scuff, 0.1), pattern, dirt)
+            return {"color_map": color, "roughness_map": rough, "height_map_mm": skin * np.float32(relief * UM / 2)}
+
+        return Textured(maps, name=name, period_mm=period)
 
 
 class Concrete(Colored):
@@ -90,22 +88,20 @@ class Concrete(Colored):
     cracks: Share = 0.3
     dirt: Share = 0.2
 
-    def material(self, draw: Draw, name: str, textures: Textures) -> Material:
-        rng = draw.rng(f"{name}.texture")
-        pits = spots(rng, 0.012, 0.006)
-        crack = draw.number(self.cracks, f"{name}.cracks") * _cracks(rng)
-        sand = grain(rng, 0.004)
-        shade = 1 + 0.14 * fractal(rng, 1.3, 0.5) + 0.07 * sand - 0.4 * pits - 0.6 * crack
-        rough = draw.number(self.roughness, f"{name}.roughness") * (1 + 0.05 * clouds(rng, 0.2))
-        color = tinted(self.base(draw, name), np.clip(shade, 0.1, 2))
-        color, rough = self.dirtied(color, np.clip(rough, 0.2, 1).astype(np.float32), draw, name)
-        return Material(
-            name=name,
-            period_mm=draw.number(self.period_mm, f"{name}.period_mm"),
-            color_map=color,
-            roughness_map=rough,
-            height_map_mm=(0.06 * sand - 0.5 * pits - 0.4 * crack).astype(np.float32),
-        )
+    def material(self, draw: Draw, name: str, textures: Textures, texel_mm: float = 0.0) -> Material:
+        period, level, cracks, dirt = self.numbers(draw, name, "period_mm", "roughness", "cracks", "dirt")
+        base, pattern = self.base(draw, name), self.pattern(draw, name, period, texel_mm)
+
+        def maps() -> Maps:
+            pits, sand = pattern.spots(0.012, 0.006), pattern.grain(0.004)
+            crack = np.float32(cracks) * _cracks(pattern)
+            shade = 1 + 0.14 * pattern.fractal(1.3, 0.5) + 0.07 * sand - 0.4 * pits - 0.6 * crack
+            rough = dulled(level, 1 + 0.05 * pattern.clouds(0.2), 0.2)
+            color, rough = dirtied(tinted(base, np.clip(shade, 0.1, 2)), rough, pattern, dirt)
+            height = 0.06 * sand - 0.5 * pits - 0.4 * crack
+            return {"color_map": color, "roughness_map": rough, "height_map_mm": height}
+
+        return Textured(maps, name=name, period_mm=period)
 
 
 class Paper(Colored):
@@ -117,53 +113,41 @@ class Paper(Colored):
     roughness: Share = 0.9
     period_mm: Positive = 60.0
 
-    def material(self, draw: Draw, name: str, textures: Textures) -> Material:
-        rng = draw.rng(f"{name}.texture")
-        fibres = streaks(rng, 0.002, 0.02) + streaks(rng, 0.02, 0.002)
-        color = tinted(self.base(draw, name), 1 + 0.008 * fibres + 0.006 * clouds(rng, 0.3))
-        rough = np.full(fibres.shape, draw.number(self.roughness, f"{name}.roughness"), np.float32)
-        color, rough = self.dirtied(color, rough, draw, name)
-        return Material(
-            name=name,
-            period_mm=draw.number(self.period_mm, f"{name}.period_mm"),
-            color_map=color,
-            roughness_map=rough,
-            height_map_mm=fibres * np.float32(1.2 * UM),
-        )
+    def material(self, draw: Draw, name: str, textures: Textures, texel_mm: float = 0.0) -> Material:
+        period, level, dirt = self.numbers(draw, name, "period_mm", "roughness", "dirt")
+        base, pattern = self.base(draw, name), self.pattern(draw, name, period, texel_mm)
+
+        def maps() -> Maps:
+            fibres = pattern.streaks(0.002, 0.02) + pattern.streaks(0.02, 0.002)
+            color = tinted(base, 1 + 0.008 * fibres + 0.006 * pattern.clouds(0.3))
+            color, rough = dirtied(color, np.full_like(fibres, level), pattern, dirt)
+            return {"color_map": color, "roughness_map": rough, "height_map_mm": fibres * (1.2 * UM)}
+
+        return Textured(maps, name=name, period_mm=period)
 
 
-def _weave(rng: np.random.Generator, threads: int) -> tuple[np.ndarray, np.ndarray]:
+def _weave(pattern: Pattern, threads: int) -> tuple[np.ndarray, np.ndarray]:
     """Height 0 … 1 of a plain weave, and where the warp is on top; `threads` must be even to close the tile."""
-    ticks = (np.arange(BELT_SIDE, dtype=np.float32) + 0.5) / BELT_SIDE * threads
-    wobble = _large(0.07 * clouds(rng, 0.05)), _large(0.07 * clouds(rng, 0.05))
-    u, v = ticks[None, :] + wobble[0], ticks[:, None] + wobble[1]
-    over = np.cos(math.pi * u) * np.cos(math.pi * v)
-    warp = np.abs(np.sin(math.pi * (u + 0.5))) ** 0.7 * (0.55 + 0.45 * over)
-    weft = np.abs(np.sin(math.pi * (v + 0.5))) ** 0.7 * (0.55 - 0.45 * over)
-    return np.maximum(warp, weft).astype(np.float32), (warp > weft).astype(np.float32)
+    side = max(pattern.side, min(BELT_SIDE, 2 ** math.ceil(math.log2(8 * threads))))  # 8 texels to a thread
+    fine = Pattern(pattern.seed, pattern.variant, side)
+    ticks = (np.arange(side, dtype=np.float32) + 0.5) / side * threads
+    u, v = ticks[None, :] + 0.07 * fine.clouds(0.05), ticks[:, None] + 0.07 * fine.clouds(0.05)
+    along, across = (np.pi * u).astype(np.float32), (np.pi * v).astype(np.float32)
+    over = np.float32(0.45) * np.cos(along) * np.cos(across)
+    warp = np.abs(np.cos(along)) ** np.float32(0.7) * (np.float32(0.55) + over)
+    weft = np.abs(np.cos(across)) ** np.float32(0.7) * (np.float32(0.55) - over)
+    return sized(np.maximum(warp, weft), pattern.side), sized((warp > weft).astype(np.float32), pattern.side)
 
 
-def _cracks(rng: np.random.Generator) -> np.ndarray:
+def _cracks(pattern: Pattern) -> np.ndarray:
     """Some borders of a few large cells, frayed."""
-    _, border = cells(rng, 5)
-    frayed = border + 0.02 * fractal(rng, 1.2, 0.2)
-    return (1 - step(frayed, 0.0, 0.02)) * step(clouds(rng, 0.4), 0.0, 0.6)
+    frayed = pattern.borders(5) + 0.02 * pattern.fractal(1.2, 0.2)
+    return (1 - step(frayed, 0.0, 0.02)) * step(pattern.clouds(0.4), 0.0, 0.6)
 
 
-def _large(field: np.ndarray) -> np.ndarray:
-    """A tile at the belts' resolution; padded round itself first, so that it still closes."""
-    wrapped = np.pad(field, 4, mode="wrap")
-    scale = BELT_SIDE // field.shape[0]
-    grown = cv2.resize(wrapped, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-    return grown[4 * scale : -4 * scale, 4 * scale : -4 * scale]
-
-
-def _stained(
-    finish: Colored, color: np.ndarray, rough: np.ndarray, draw: Draw, name: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """`dirtied` at the belts' resolution."""
-    share = draw.number(finish.dirt, f"{name}.dirt")
+def _greased(color: np.ndarray, rough: np.ndarray, pattern: Pattern, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """A belt's own dirt: black grease rather than dust."""
     if share <= 0:
         return color, rough
-    film = 0.4 * _large(soft_film(draw.rng(f"{name}.dirt.map"), share))
-    return mix(color, np.array([0.09, 0.078, 0.065], np.float32), film), mix(rough, np.float32(0.8), film)
+    film = 0.4 * pattern.film(share)
+    return mix(color, GREASE, film), mix(rough, np.float32(0.8), film)

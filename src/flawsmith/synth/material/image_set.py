@@ -10,7 +10,9 @@ from pydantic import Field
 from flawsmith.core.errors import DataError
 from flawsmith.core.image import SUFFIXES, decode, image_files
 from flawsmith.synth.distribution import Draw, NotNegative, Positive
-from flawsmith.synth.material.finish import Finish, Textures
+from flawsmith.synth.material.finish import Finish, Textures, dirtied
+from flawsmith.synth.material.pattern import sized
+from flawsmith.synth.material.textured import Maps, Textured
 from flawsmith.synth.scene import Material
 
 ROLES: dict[str, tuple[str, ...]] = {
@@ -35,22 +37,25 @@ class ImageSet(Finish):
         default=0.15, description="what white in the height image stands for; 0 is no relief"
     )
 
-    def material(self, draw: Draw, name: str, textures: Textures) -> Material:
-        bright = draw.number(self.brightness, f"{name}.brightness")
+    def material(self, draw: Draw, name: str, textures: Textures, texel_mm: float = 0.0) -> Material:
+        keys = ("period_mm", "brightness", "roughness_gain", "height_mm", "dirt")
+        period, bright, gain, height, dirt = self.numbers(draw, name, *keys)
         tint = self.jittered(np.full(3, 0.5), draw, name) * 2 * bright
-        gain = draw.number(self.roughness_gain, f"{name}.roughness_gain")
-        color, rough = self.dirtied(
-            np.clip(textures["color"] * tint, 0, 0.98), np.clip(textures["roughness"] * gain, 0.05, 1), draw, name
-        )
-        height = draw.number(self.height_mm, f"{name}.height_mm")
-        return Material(
-            name=name,
-            period_mm=draw.number(self.period_mm, f"{name}.period_mm"),
-            color_map=color.astype(np.float32),
-            roughness_map=rough.astype(np.float32),
-            metallic_map=textures.get("metallic"),
-            height_map_mm=textures["height"] * np.float32(height) if height > 0 and "height" in textures else None,
-        )
+        pattern = self.pattern(draw, name, period, texel_mm, SIDE)
+
+        def maps() -> Maps:
+            tiles = {role: sized(values, min(pattern.side, len(values))) for role, values in textures.items()}
+            tinted = [np.clip(c * np.float32(t), 0, 0.98) for c, t in zip(cv2.split(tiles["color"]), tint, strict=True)]
+            rough = np.clip(tiles["roughness"] * np.float32(gain), 0.05, 1)
+            color, rough = dirtied(cv2.merge(tinted), rough, pattern, dirt)
+            made = {"color_map": color, "roughness_map": rough}
+            if "metallic" in tiles:
+                made["metallic_map"] = tiles["metallic"]
+            if height > 0 and "height" in tiles:
+                made["height_map_mm"] = tiles["height"] * np.float32(height)
+            return made
+
+        return Textured(maps, name=name, period_mm=period)
 
 
 def set_files(folder: Path) -> dict[str, Path]:

@@ -1,10 +1,18 @@
-"""A scene as Mitsuba's objects."""
+"""A scene as Mitsuba's objects, alike for all scenes.
+
+A kernel is compiled anew, for seconds, when the number of objects of a class changes, or how they are made up. So every
+opaque surface is made of the same parts with textures of one of two sizes, and objects out of sight fill their numbers
+up to a multiple.
+"""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+import cv2
 import numpy as np
 
 from flawsmith.synth.scene import Camera, Environment, Material, MeshLight, Scene, Shape, SpotLight
@@ -14,6 +22,9 @@ _CV_FROM_MITSUBA = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Mitsuba's sky has y up and its middle column at -z; ours has z up and its middle column at +x.
 _WORLD_FROM_SKY = np.array([[0.0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
 _SPOT_PIXELS = 256
+_SIZES = 512, 1024  # texels; larger textures are made smaller
+_FILL = {512: 16, 1024: 4}  # numbers of surfaces and shapes are multiples of these
+_NEXT_TO_NOTHING = 1e-6
 Description = dict[str, Any]
 
 
@@ -21,16 +32,35 @@ def build(mi: ModuleType, scene: Scene, shapes: Sequence[Shape]) -> Any:
     """The Mitsuba scene without a camera: shapes, lights, environment."""
     objects: Description = {"type": "scene"}
     surfaces: dict[int, Any] = {}
+    sizes: Counter[int] = Counter()
     for number, shape in enumerate(shapes):
         key = id(shape.material)
         if key not in surfaces:
             surfaces[key] = mi.load_dict(surface(mi, shape.material))
+            sizes[texels(shape.material)] += 1
         objects[f"shape{number}"] = mesh(mi, shape.vertices, shape.faces, {"bsdf": surfaces[key]}, shape)
+    housing = mi.load_dict({"type": "diffuse", "reflectance": {"type": "rgb", "value": 0.0}})
+    objects |= _fillers(mi, shapes, sizes, housing)
     for number, light in enumerate(scene.lights):
-        objects[f"light{number}"] = _light(mi, light)
+        objects[f"light{number}"] = _light(mi, light, housing)
     if scene.environment is not None:
         objects["sky"] = _sky(mi, scene.environment)
     return mi.load_dict(objects, optimize=False)
+
+
+def _fillers(mi: ModuleType, shapes: Sequence[Shape], sizes: Counter[int], spare: Any) -> Description:
+    """Triangles without extent, of blank material: as many as are missing from full numbers of shapes and surfaces."""
+    surfaces = [
+        mi.load_dict(surface(mi, Material(), size)) for size in sorted(sizes) for _ in range(-sizes[size] % _FILL[size])
+    ]
+    count = len(surfaces) + -(len(shapes) + len(surfaces)) % _FILL[_SIZES[0]]
+    first = shapes[0]
+    corners = np.repeat(first.vertices[:1], 3, axis=0), np.array([[0, 1, 2]])
+    nothing = replace(first, normals=np.repeat(first.normals[:1], 3, axis=0), uv=np.repeat(first.uv[:1], 3, axis=0))
+    return {
+        f"filler{n}": mesh(mi, *corners, {"bsdf": surfaces[n] if n < len(surfaces) else spare}, nothing)
+        for n in range(count)
+    }
 
 
 def mesh(
@@ -52,25 +82,55 @@ def mesh(
     return made
 
 
-def surface(mi: ModuleType, material: Material) -> Description:
-    """Mitsuba's principled surface, under a bump map where the material has relief."""
+def surface(mi: ModuleType, material: Material, size: int = 0) -> Description:
+    """Mitsuba's principled surface under a bump map, its textures `size` texels wide, or as wide as they need."""
+    size = size or texels(material)
+    color = np.array(material.base_color, np.float32)[None, None] if material.color_map is None else material.color_map
     made: Description = {
         "type": "principled",
-        "base_color": _color(mi, material),
-        "roughness": _number(mi, material.roughness_map, max(material.roughness, 0.02)),
-        "metallic": _number(mi, material.metallic_map, material.metallic),
+        "base_color": _sized(mi, color, size),
+        "roughness": _sized(mi, _values(material.roughness_map, max(material.roughness, 0.02)), size),
+        "metallic": _sized(mi, _values(material.metallic_map, material.metallic), size),
         "eta": max(material.ior, 1.001),
+        # what is 0 would be left out of the kernel, and another kernel made
+        "anisotropic": max(material.anisotropy, _NEXT_TO_NOTHING),
+        "clearcoat": max(material.clearcoat, _NEXT_TO_NOTHING),
+        "clearcoat_gloss": clearcoat_gloss(material.clearcoat_roughness),
     }
-    if material.anisotropy:
-        made["anisotropic"] = material.anisotropy
-    if material.clearcoat:
-        made["clearcoat"] = material.clearcoat
-        made["clearcoat_gloss"] = clearcoat_gloss(material.clearcoat_roughness)
     if material.transmission:
         made["spec_trans"] = material.transmission
-    if material.height_map_mm is not None:
-        made = {"type": "bumpmap", "relief": texture(mi, material.height_map_mm), "scale": 1.0, "surface": made}
+    relief = _sized(mi, _values(material.height_map_mm, 0.0), size)
+    made = {"type": "bumpmap", "relief": relief, "scale": 1.0, "surface": made}
     return made if material.transmission else {"type": "twosided", "surface": made}
+
+
+def texels(material: Material) -> int:
+    """Width of its textures: of two sizes the one that keeps what is in them."""
+    maps = (material.color_map, material.roughness_map, material.metallic_map, material.height_map_mm)
+    widest = max((max(m.shape[:2]) for m in maps if m is not None), default=0)
+    return _SIZES[0] if widest <= _SIZES[0] else _SIZES[1]
+
+
+def _values(texture: np.ndarray | None, number: float) -> np.ndarray:
+    return np.full((1, 1), number, np.float32) if texture is None else texture
+
+
+def _sized(mi: ModuleType, values: np.ndarray, size: int) -> Description:
+    """As a texture of (size, size) texels."""
+    return texture(mi, values if values.shape[:2] == (size, size) else resized(values, size))
+
+
+def resized(values: np.ndarray, size: int) -> np.ndarray:
+    """One period of a texture (h, w[, C]) with (size, size) texels; it still goes on beyond its edges."""
+    values = np.ascontiguousarray(values, np.float32)
+    if values.shape[:2] == (1, 1):
+        return np.broadcast_to(values, (size, size, *values.shape[2:]))
+    height, width = values.shape[:2]
+    if height % size == 0 and width % size == 0:
+        return cv2.resize(values, (size, size), interpolation=cv2.INTER_AREA)
+    x, y = (((np.arange(size) + 0.5) * n / size - 0.5).astype(np.float32) for n in (width, height))
+    column, row = np.meshgrid(x, y)
+    return cv2.remap(values, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
 def clearcoat_gloss(roughness: float) -> float:
@@ -153,22 +213,12 @@ def _degrees(width: int, focal_px: float) -> float:
     return math.degrees(2 * math.atan(width / (2 * focal_px)))
 
 
-def _color(mi: ModuleType, material: Material) -> Description:
-    if material.color_map is not None:
-        return texture(mi, material.color_map)
-    return {"type": "rgb", "value": [float(c) for c in material.base_color]}
-
-
-def _number(mi: ModuleType, values: np.ndarray | None, number: float) -> Description | float:
-    return float(number) if values is None else texture(mi, values)
-
-
-def _light(mi: ModuleType, light: MeshLight | SpotLight) -> Any:
+def _light(mi: ModuleType, light: MeshLight | SpotLight, housing: Any) -> Any:
     if isinstance(light, SpotLight):
         return mi.load_dict(_spot(mi, light))
     holds = {
         "emitter": mi.load_dict({"type": "area", "radiance": {"type": "rgb", "value": list(light.radiance)}}),
-        "bsdf": mi.load_dict({"type": "diffuse", "reflectance": {"type": "rgb", "value": 0.0}}),  # its housing
+        "bsdf": housing,
     }
     return mesh(mi, light.vertices, light.faces, holds)
 

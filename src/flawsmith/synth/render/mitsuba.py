@@ -3,22 +3,24 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from flawsmith.synth.render.build import build, sensor
+from flawsmith.synth.render.build import build
 from flawsmith.synth.render.check import check
 from flawsmith.synth.render.denoise import denoise, surroundings
 from flawsmith.synth.render.labels import all_shapes, label, solid
+from flawsmith.synth.render.paths import trace, trace_tiles
 from flawsmith.synth.render.settings import RenderSettings
 from flawsmith.synth.render.variant import start
 from flawsmith.synth.scene import Camera, Rendering, Scene, Shape
 
-_TILE, _APRON = 48, 8  # px; the apron gives the denoiser something beyond the tile's edge
+_TILE, _APRON = 32, 6  # px; the apron gives the denoiser something beyond the tile's edge
 _MARGIN = 5  # px round a defect
+_GUIDES = {"type": "aov", "aovs": "albedo:albedo,normal:sh_normal"}
 
 
 @dataclass
@@ -46,12 +48,13 @@ def render_mitsuba(scene: Scene, settings: RenderSettings, shapes: Sequence[Shap
         check(scene, drawn)
         world = build(mi, scene, solid(drawn))
     with clock.phase("sample"):
-        rgb = _paths(mi, world, scene.camera, settings, _seed([scene.seed]))
+        rgb = trace(mi, world, _paths(settings), scene.camera, settings.spp, _seed([scene.seed]))
     with clock.phase("label"):
         labels = label(scene, drawn[len(scene.stage) :], settings=settings)
     if settings.denoise:
         with clock.phase("denoise"):
-            rgb = denoise(rgb, *_guides(mi, world, scene.camera, settings.spp, _seed([scene.seed])))
+            guides = trace(mi, world, _GUIDES, scene.camera, settings.spp, _seed([scene.seed]))
+            rgb = denoise(rgb, guides[..., :3], guides[..., 3:])
         if settings.keep_flaws > 1 or settings.denoise_flaws < 1:
             rgb = _with_flaws(mi, world, scene, settings, rgb, labels.coverage, clock)
     return Rendering(
@@ -59,14 +62,10 @@ def render_mitsuba(scene: Scene, settings: RenderSettings, shapes: Sequence[Shap
     )
 
 
-def _paths(mi: ModuleType, world: Any, camera: Camera, settings: RenderSettings, seed: int) -> np.ndarray:
-    """(H, W, 3) radiance."""
+def _paths(settings: RenderSettings) -> dict[str, Any]:
+    """The integrator of the image."""
     # Russian roulette from the second surface on costs 7 % more error and saves 25 % of the time; it adds no bias
-    integrator = mi.load_dict({"type": "path", "max_depth": settings.bounces + 1, "rr_depth": 2})
-    image = mi.render(
-        world, sensor=sensor(mi, camera, settings.spp), integrator=integrator, spp=settings.spp, seed=seed
-    )
-    return np.array(image, np.float32)
+    return {"type": "path", "max_depth": settings.bounces + 1, "rr_depth": 2}
 
 
 def _with_flaws(
@@ -81,28 +80,33 @@ def _with_flaws(
     """The image with the surroundings of each defect traced with more paths, tile by tile, and blended in."""
     rgb, weight = rgb.copy(), surroundings(coverage, _MARGIN)
     tiles = list(_tiles(weight))
-    finer = settings.model_copy(update={"spp": settings.spp * _affordable(settings, scene.camera, len(tiles))})
-    for number, (x, y) in enumerate(tiles):
-        camera = window(scene.camera, x - _APRON, y - _APRON, _TILE + 2 * _APRON)
-        seed = _seed([scene.seed, number + 1])
-        with clock.phase("sample"):
-            tile = _paths(mi, world, camera, finer, seed)
-        with clock.phase("denoise"):
-            smooth = denoise(tile, *_guides(mi, world, camera, settings.spp, seed), quality="high")
-        tile += (smooth - tile) * np.float32(settings.denoise_flaws)
+    if not tiles:
+        return rgb
+    seed, spp = _seed([scene.seed, 1]), settings.spp * _affordable(settings, scene.camera, len(tiles))
+    corners, size = [(x - _APRON, y - _APRON) for x, y in tiles], _TILE + 2 * _APRON
+    with clock.phase("sample"):
+        traced = trace_tiles(mi, world, _paths(settings), scene.camera, corners, size, spp, seed)
+    with clock.phase("denoise"):
+        guides = trace_tiles(mi, world, _GUIDES, scene.camera, corners, size, settings.spp, seed)
+        smooth = [
+            denoise(tile, guide[..., :3], guide[..., 3:], quality="high")
+            for tile, guide in zip(traced, guides, strict=True)
+        ]
+    for (x, y), tile, clean in zip(tiles, traced, smooth, strict=True):
         rows, columns = slice(y, y + _TILE), slice(x, x + _TILE)
         share = weight[rows, columns, None]
         height, width = share.shape[:2]
-        rgb[rows, columns] += (tile[_APRON : _APRON + height, _APRON : _APRON + width] - rgb[rows, columns]) * share
+        mixed = (tile + (clean - tile) * np.float32(settings.denoise_flaws))[_APRON:, _APRON:]
+        rgb[rows, columns] += (mixed[:height, :width] - rgb[rows, columns]) * share
     return rgb
 
 
 def _affordable(settings: RenderSettings, camera: Camera, tiles: int) -> int:
-    """How many times `spp` the tiles get: the largest power of two that costs at most half of the image's own paths.
+    """How many times `spp` the tiles get: the largest power of two at a quarter of the image's paths.
 
     Large flaws need it less than fine ones. Powers of two, because each number of paths is a kernel to compile.
     """
-    room = 0.5 * camera.width * camera.height / max(tiles * (_TILE + 2 * _APRON) ** 2, 1)
+    room = 0.25 * camera.width * camera.height / max(tiles * (_TILE + 2 * _APRON) ** 2, 1)
     return 2 ** int(np.log2(np.clip(room, 1, settings.keep_flaws)))
 
 
@@ -112,21 +116,6 @@ def _tiles(weight: np.ndarray) -> Iterator[tuple[int, int]]:
         for x in range(0, weight.shape[1], _TILE):
             if weight[y : y + _TILE, x : x + _TILE].any():
                 yield x, y
-
-
-def window(camera: Camera, x: int, y: int, size: int) -> Camera:
-    """The camera of a square cut-out, also one that reaches over the edge. One size: one compiled kernel."""
-    k = camera.k.copy()
-    k[:2, 2] -= x, y
-    return replace(camera, width=size, height=size, k=k)
-
-
-def _guides(mi: ModuleType, world: Any, camera: Camera, spp: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Albedo and shading normal, each (H, W, 3), over the same subpixel places as the paths."""
-    integrator = mi.load_dict({"type": "aov", "aovs": "albedo:albedo,normal:sh_normal"})
-    image = mi.render(world, sensor=sensor(mi, camera, spp), integrator=integrator, spp=spp, seed=seed)
-    values = np.array(image, np.float32)
-    return values[..., -6:-3], values[..., -3:]
 
 
 def _seed(places: list[int]) -> int:

@@ -77,12 +77,17 @@ class Surface:
         directions = np.ascontiguousarray(directions, np.float32)
         if self.mitsuba.variant().startswith("scalar"):
             return self._meet_one_by_one(origin, directions)
+        import drjit as dr
+
         mi = self.mitsuba
-        rays = mi.Ray3f(mi.Point3f(*origin.tolist()), mi.Vector3f(directions.T))
-        found = self.target.ray_intersect_preliminary(rays, coherent=True)
-        valid = np.array(found.is_valid())
-        face = np.where(valid, np.array(found.prim_index, copy=False).astype(np.int64), -1)
-        return Hits(face, np.array(found.prim_uv).T, np.array(found.t))
+        # Numbers as data and columns one by one: else a kernel is compiled for each eye and number of rays.
+        towards = mi.Vector3f(*(mi.Float(np.ascontiguousarray(column)) for column in directions.T))
+        start = mi.Point3f(*(dr.opaque(mi.Float, value) for value in origin.tolist()))
+        found = self.target.ray_intersect_preliminary(mi.Ray3f(start, towards), coherent=True)
+        dr.eval(found)
+        distance = np.array(found.t)
+        face = np.where(np.isfinite(distance), np.array(found.prim_index).astype(np.int64), -1)
+        return Hits(face, np.stack([np.array(c) for c in (found.prim_uv.x, found.prim_uv.y)], axis=1), distance)
 
     def _meet_one_by_one(self, origin: np.ndarray, directions: np.ndarray) -> Hits:
         mi, send = self.mitsuba, self.target.ray_intersect_preliminary

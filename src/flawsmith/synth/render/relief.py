@@ -19,7 +19,7 @@ from flawsmith.synth.render.relief_surface import Fields, Print, bare_fields, ca
 from flawsmith.synth.render.settings import RenderSettings
 from flawsmith.synth.scene import Camera, Rendering, Scene
 
-_BLOCK = 16_384  # pixels shaded at once; OpenCV looks up at most 32,766 in a row
+_BLOCK = 8_192  # pixels shaded at once; OpenCV looks up at most 32,766 in a row
 _LEFT = 0.01  # a plane that could fill no more of a pixel than this is not looked at
 _BLUR_PX = 0.7  # a circle of confusion below this is not worth a filter
 
@@ -31,7 +31,7 @@ def render_relief(scene: Scene, settings: RenderSettings | None = None) -> Rende
     """
     del settings
     picture = _picture(scene, points_of(scene.lights))
-    if scene.environment is not None:
+    if scene.environment is not None and picture.left.any():
         picture.rgb += picture.left[..., None] * scene.environment.radiance.mean((0, 1))
     rgb = _defocused(picture.rgb, scene.camera, picture.depth_mm)
     p = picture
@@ -110,7 +110,8 @@ def _draw(picture: Picture, plane: Plane, seen: View, scene: Scene, lights: Sequ
     np.copyto(picture.normal[y0:y1, x0:x1], _normals(fields), where=through[..., None])
     over = left * seen.cover * (1 - fields.open)
     if lights is not None:
-        picture.rgb[y0:y1, x0:x1] += over[..., None] * _radiance(plane, seen, fields, prints, scene, lights)
+        radiance = _radiance(plane, seen, fields, prints, scene, lights)
+        picture.rgb[y0:y1, x0:x1] += cv2.merge([channel * over for channel in radiance])
     left -= over
     picture.seconds["label"] += laid - begun
     picture.seconds["sample"] += time.process_time() - laid
@@ -136,7 +137,7 @@ def _lay_defects(picture: Picture, plane: Plane, seen: View, fields: Fields, sce
 def _radiance(
     plane: Plane, seen: View, fields: Fields, prints: Sequence[Print], scene: Scene, lights: Sequence[Points]
 ) -> np.ndarray:
-    """(h, w, 3): the plane shaded block by block, shadows of its relief included."""
+    """(3, h, w): the plane shaded block by block, shadows of its relief included."""
     eye = np.linalg.inv(scene.camera.camera_from_world)[:3, 3]
     lit = [_lit(light, plane, seen, fields, prints, scene.camera) for light in lights]
     sky = Sky(scene.environment, plane.material.roughness) if scene.environment is not None else None
@@ -147,7 +148,7 @@ def _radiance(
         shares = [share if share is None else share.reshape(-1)[block] for share in lit]
         out[:, block] = shade(flat.part(block), eye, lights, shares, sky)
     out *= 1 - fields.hidden.reshape(-1)
-    return out.T.reshape(*seen.x.shape, 3)
+    return out.reshape(3, *seen.x.shape)
 
 
 def _flat(plane: Plane, seen: View, fields: Fields) -> Surface:

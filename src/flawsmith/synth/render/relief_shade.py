@@ -129,10 +129,11 @@ def _spot_point(light: SpotLight) -> Points:
 
 @dataclass(frozen=True, eq=False)
 class _Angles:
-    """What every light needs of a block of pixels: the normal and the view."""
+    """What every light needs of a block of pixels: the normal, the view, their cosine, and that kept above 0.02."""
 
     n: tuple[np.ndarray, np.ndarray, np.ndarray]
     v: tuple[np.ndarray, np.ndarray, np.ndarray]
+    cosine: np.ndarray
     nov: np.ndarray
 
 
@@ -164,7 +165,8 @@ def _angles(surface: Surface, eye: np.ndarray) -> _Angles:
     dx, dy, dz = np.float32(eye[0]) - surface.x, np.float32(eye[1]) - surface.y, np.float32(eye[2] - surface.z_mm)
     near = 1 / np.sqrt(dx * dx + dy * dy + dz * dz)
     v = (dx * near, dy * near, dz * near)
-    return _Angles(n, v, np.maximum(n[0] * v[0] + n[1] * v[1] + n[2] * v[2], np.float32(0.02)))
+    cosine = n[0] * v[0] + n[1] * v[1] + n[2] * v[2]
+    return _Angles(n, v, cosine, np.maximum(cosine, np.float32(0.02)))
 
 
 def _f0(surface: Surface) -> np.ndarray:
@@ -181,26 +183,31 @@ def _light(surface: Surface, at: _Angles, light: Points) -> tuple[np.ndarray, ..
     view_mask = at.nov + np.sqrt(alpha2 + rest2 * at.nov * at.nov)
     view5 = _fifth(1 - at.nov)
     twice = 2 * surface.roughness
+    bare = bool((surface.metallic == 1).all())  # metal has no diffuse light
     n, v = at.n, at.v
     for position, normal, spread in zip(light.position, light.normal, light.spread, strict=True):
         lx, ly, lz, e, inv2 = _towards(surface, light, position, normal)
-        nol = np.maximum(n[0] * lx + n[1] * ly + n[2] * lz, 0)
+        cosine = n[0] * lx + n[1] * ly + n[2] * lz
+        nol = np.maximum(cosine, 0)
         e = e * nol
         hx, hy, hz = lx + v[0], ly + v[1], lz + v[2]
-        inv = 1 / np.sqrt(hx * hx + hy * hy + hz * hz)
-        hx, hy, hz = hx * inv, hy * inv, hz * inv
-        noh = n[0] * hx + n[1] * hy + n[2] * hz
-        loh = lx * hx + ly * hy + lz * hz
-        loh2 = loh * loh
+        length2 = hx * hx + hy * hy + hz * hz  # of light and view together: twice the cosine between each and half-way
+        inv = 1 / np.sqrt(length2)
+        noh = (cosine + at.cosine) * inv
+        loh2 = length2 * np.float32(0.25)
+        loh = loh2 * inv * 2
         fresnel = _fifth(1 - loh)
-        grazing = twice * loh2 - 0.5
-        matt += e * (1 + grazing * _fifth(1 - nol)) * (1 + grazing * view5)
+        if not bare:
+            grazing = twice * loh2 - 0.5
+            matt += e * (1 + grazing * _fifth(1 - nol)) * (1 + grazing * view5)
         reach = inv2 / loh2
-        hx, hy, noh2 = hx - n[0] * noh, hy - n[1] * noh, noh * noh
+        hx, hy, noh2 = hx * inv - n[0] * noh, hy * inv - n[1] * noh, noh * noh
         d = _lobe(hx, hy, noh2, *(w + reach * s for w, s in zip(width, spread, strict=True)))
-        d = d * e / np.maximum((nol + np.sqrt(alpha2 + rest2 * nol * nol)) * view_mask, np.float32(1e-4))
+        d *= e
+        d /= np.maximum((nol + np.sqrt(alpha2 + rest2 * nol * nol)) * view_mask, np.float32(1e-4))
         dim = d * fresnel
-        low += d - dim
+        low += d
+        low -= dim
         high += dim
         if surface.clearcoat:
             narrow = np.float32(surface.coat_alpha**2)

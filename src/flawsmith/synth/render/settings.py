@@ -16,9 +16,9 @@ class RenderSettings(Settings):
     bounces:    surfaces that light meets at most on its way from a lamp to the camera
     denoise:    Open Image Denoise with albedo and normal
     keep_flaws: round defects up to this many times `spp` paths are traced before denoising, which else washes faint
-                scratches out, for at most half of the image's own paths; 1: none. Only with `denoise`
-    denoise_flaws: share of the denoised image there. 0 keeps all contrast of a flaw, but in noisy light the noise shows
-                where the flaw is; 1 hides that and washes out scratches of 0.02 mm
+                scratches out, for at most a quarter of the image's own paths; 1: none. Only with `denoise`
+    denoise_flaws: share of the denoised image there. 0 switches the denoiser off round flaws and keeps all of their
+                contrast, but in noisy light the noise shows where they are, and a model learns that instead
     variant:    of Mitsuba. auto: a GPU if there is one, else LLVM, else scalar
     threads:    0: as many as there are cores
     """
@@ -27,6 +27,6 @@ class RenderSettings(Settings):
     bounces: Annotated[int, Field(ge=1, le=64)] = 6
     denoise: bool = True
     keep_flaws: Annotated[int, Field(ge=1, le=64)] = 8
-    denoise_flaws: Annotated[float, Field(ge=0, le=1)] = 0.5
+    denoise_flaws: Annotated[float, Field(ge=0, le=1)] = 1.0
     variant: Variant = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0

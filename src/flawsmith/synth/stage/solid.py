@@ -34,6 +34,7 @@ def turned(name: str, profile: list[tuple[float, float]], material: Material, co
     """A profile of (radius, z) from the axis outwards and down, turned about z; every edge of it stays sharp."""
     angle = np.linspace(0, 2 * math.pi, count + 1)
     ring = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    corners = np.array([[0, count + 1, count + 2], [0, count + 2, 1]])
     vertices, normals, uv, faces = [], [], [], []
     for (r0, z0), (r1, z1) in pairwise(profile):
         start = sum(len(v) for v in vertices)
@@ -46,11 +47,9 @@ def turned(name: str, profile: list[tuple[float, float]], material: Material, co
         else:
             around = angle * max(r0, r1)
             uv.append(np.column_stack([np.tile(around, 2), np.repeat([z0, z1], count + 1)]))
-        for n in range(count):
-            a, b = start + n, start + n + count + 1
-            faces += [[a, b, b + 1], [a, b + 1, a + 1]]
+        faces.append((start + corners + np.arange(count)[:, None, None]).reshape(-1, 3))
     return _shape(
-        name, np.concatenate(vertices), np.array(faces), np.concatenate(normals), np.concatenate(uv), material
+        name, np.concatenate(vertices), np.concatenate(faces), np.concatenate(normals), np.concatenate(uv), material
     )
 
 
