@@ -245,7 +245,7 @@ def _frames(planes: Mapping[int, np.ndarray], glance: float) -> Iterator[tuple[n
 
 
 def _frame(plane: np.ndarray, glance: float) -> tuple[np.ndarray, float]:
-    """All of the defect, shrunk later where it is large; of a long thin one, which that would wipe out, the thickest."""
+    """All of the defect, to be shrunk where it is large; the thickest of a long thin one, which that would wipe out."""
     box = mask_box(plane > 0)
     assert box is not None  # it is worth comparing
     side = _WINDOW_PX * glance

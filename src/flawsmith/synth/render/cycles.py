@@ -19,7 +19,7 @@ import numpy as np
 from flawsmith.core.errors import DataError, EnvironmentFault
 from flawsmith.synth.render.build import profile
 from flawsmith.synth.render.check import check
-from flawsmith.synth.render.labels import all_shapes, count_defects, visible_shares
+from flawsmith.synth.render.labels import all_shapes, count_defects, openings_of, solid, visible_shares
 from flawsmith.synth.render.settings import RenderSettings
 from flawsmith.synth.render.variant import cache_folder
 from flawsmith.synth.scene import Material, MeshLight, Rendering, Scene, Shape, SpotLight
@@ -35,12 +35,15 @@ def render_cycles(
 ) -> Rendering:
     """The scene as Cycles sees it; `blend` also saves it as a Blender file.
 
+    Masks are its own, but for the openings of holes, where there is nothing that it could see.
+
     Raises `DataError` for what cannot be drawn, `EnvironmentFault` where Cycles is not installed or its process died.
     """
     drawn = all_shapes(scene, shapes)
     check(scene, drawn)
     visible, _ = visible_shares(scene, drawn, settings)
-    description, arrays = describe(scene, settings, drawn)
+    openings = openings_of(scene, drawn, settings)
+    description, arrays = describe(scene, settings, solid(drawn))
     with tempfile.TemporaryDirectory(prefix="flawsmith-", dir=_memory()) as place:
         folder = Path(place)
         (folder / "scene.json").write_text(json.dumps(description), encoding="utf-8")
@@ -51,7 +54,7 @@ def render_cycles(
         with np.load(folder / "out.npz") as made:
             return Rendering(
                 made["rgb"],
-                made["coverage"],
+                np.maximum(made["coverage"], openings),
                 made["instance"],
                 made["depth_mm"],
                 made["normal"],

@@ -62,6 +62,17 @@ def visible_shares(scene: Scene, shapes: Sequence[Shape], settings: RenderSettin
     return _visible(surface, lids, scene.camera, count_defects(scene, shapes), scene.seed)
 
 
+def openings_of(scene: Scene, shapes: Sequence[Shape], settings: RenderSettings) -> np.ndarray:
+    """`coverage` of the defects that have a lid, 0 for the others; of all `shapes`, the stage's too."""
+    count = count_defects(scene, shapes)
+    surface, lids = _surfaces(scene, shapes, settings)
+    coverage = np.zeros((count, scene.camera.height, scene.camera.width), np.float32)
+    if lids is not None:
+        holes = np.unique(lids.defect) - 1
+        coverage[holes] = _coverage(surface, lids, scene.camera, 4, count)[holes]
+    return coverage
+
+
 def _surfaces(scene: Scene, shapes: Sequence[Shape], settings: RenderSettings) -> tuple[Surface, Surface | None]:
     """What rays meet, and the lids of holes, which they pass."""
     mitsuba = start(settings)
