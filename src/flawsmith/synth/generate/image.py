@@ -37,13 +37,13 @@ class Images:
     renderer: str = "mitsuba"
     labels: tuple[str, ...] = ()
     threads: int = 1
-    scale: float = 1.0
-    spp: int | None = None
+    scale: float = 1.0  # of the resolution, for previews …
+    spp: int | None = None  # … with so many paths a pixel, round defects too
 
     def open(self) -> Make:
         """Read the spec's assets."""
         cv2.setNumThreads(self.threads)
-        changed: dict[str, Any] = {"threads": self.threads} | ({"spp": self.spp} if self.spp else {})
+        changed: dict[str, Any] = {"threads": self.threads} | ({"spp": self.spp, "keep_flaws": 1} if self.spp else {})
         settings = self.spec.render.model_copy(update=changed)
         assets = load_assets(self.spec, self.base)
         studio = Studio(self.spec, assets, self.seed, self.renderer, settings, self.scale)

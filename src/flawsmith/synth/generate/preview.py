@@ -1,5 +1,6 @@
 """A contact sheet of what a scene file gives, in seconds: few pixels, few paths."""
 
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +19,14 @@ from flawsmith.synth.generate.supervise import supervise
 from flawsmith.synth.generate.work import Work
 
 ROWS, COLUMNS = 3, 4
-_EDGE_PX = 240
+_EDGE_PX = 160
 _SPP = 8
 
 
 def preview(job: Images, plan: Plan) -> np.ndarray:
-    """uint8 (H, W, 3): twelve images, small, defects outlined. Raises `GateError` when none can be made.
+    """uint8 (H, W, 3): twelve images, small, defects outlined, by a worker for every processor core or more.
+
+    Raises `GateError` when none can be made.
 
     Where several cameras see a scene, each image is of another scene by the next camera.
     """
@@ -32,9 +35,10 @@ def preview(job: Images, plan: Plan) -> np.ndarray:
     cameras = len(camera_names(job.spec.cameras))
     step = cameras + 1 if cameras > 1 else 1
     items = range(0, ROWS * COLUMNS // (2 if job.spec.pairs else 1) * step, step)
+    workers = min(max(plan.workers, os.cpu_count() or 1), len(items))
     with tempfile.TemporaryDirectory() as folder:
         work = Work(Path(folder, "work"))
-        outcomes = list(supervise(LocalSite(small, work.save), items, plan.workers, plan.limits))
+        outcomes = list(supervise(LocalSite(small, work.save), items, workers, plan.limits))
         made = sorted(o.index for o in outcomes if not o.error)
         if not made:
             raise GateError(f"no image could be made: {outcomes[0].error}")
