@@ -75,7 +75,11 @@ def stages() -> Iterator[Tile]:
         place = studio(SCENES / f"{name}.yaml", "pairs=false", "healthy=0")
         cameras = len(place.spec.cameras) if name != "conveyor" else 9
         for n in range(4):
-            view = flawed_view(place, n * (cameras + 1) + (4 if name == "conveyor" else 0))
+            try:
+                view = flawed_view(place, n * (cameras + 1) + (4 if name == "conveyor" else 0))
+            except Exception as e:
+                print(name, n, e)
+                continue
             kinds = ", ".join(sorted({d.kind for i in view.scene.instances for d in i.defects}))
             yield Tile(outlined(view), f"{name}: {kinds}")
 

@@ -90,6 +90,7 @@ class Look:
     shapes: list[Shape] | None
     contrast: np.ndarray
     removed: int
+    rendering: Rendering | None = None  # where the look was already the render
 
 
 def flawed_view(studio: Studio, index: int) -> View:
@@ -148,15 +149,15 @@ def _looked_at(studio: Studio, scene: Scene) -> Look | None:
         return None
     least = studio.spec.visible
     worth = (visible >= least.least_fraction) & (_most_px(studio, coverage) >= studio.least_px)
-    contrast, area = _compared(studio, scene, shapes, coverage, [int(k) for k in np.flatnonzero(worth)])
+    contrast, area, rendering = _compared(studio, scene, shapes, coverage, [int(k) for k in np.flatnonzero(worth)])
     faint = (contrast < least.least_contrast) | (area < studio.least_px)
     gone = [int(k) for k in np.flatnonzero(faint)]
     if len(gone) == len(coverage) and not _faulty(scene):
         return None
     if gone:
-        scene = without(scene, gone)
+        scene, rendering = without(scene, gone), None
         shapes = studio.shapes(scene)
-    return Look(scene, shapes, contrast[~faint], len(gone))
+    return Look(scene, shapes, contrast[~faint], len(gone), rendering)
 
 
 def _glance(studio: Studio, scene: Scene, shapes: Sequence[Shape] | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -185,35 +186,36 @@ def _most_px(studio: Studio, coverage: np.ndarray) -> np.ndarray:
 
 def _rendered(studio: Studio, look: Look, camera: Camera, attempt: int) -> View | None:
     """The view through the lens. What the lens pushes out of the picture after all is taken off, and costs another."""
-    scene, shapes, contrast, removed = look.scene, look.shapes, look.contrast, look.removed
+    scene, shapes, contrast, removed, rendering = look.scene, look.shapes, look.contrast, look.removed, look.rendering
     while any(instance.defects for instance in scene.instances) or _faulty(scene):
-        seen = distort(studio.render(scene, shapes), scene.camera, camera)
+        seen = distort(rendering or studio.render(scene, shapes), scene.camera, camera)
         area = np.array([mask.sum() for mask in masks(scene, seen)])
         hidden = (area < studio.least_px) | (seen.visible < studio.spec.visible.least_fraction)
         if not hidden.any():
             return View(replace(scene, camera=camera), seen, contrast, attempt, removed)
         removed += int(hidden.sum())
         scene, contrast = without(scene, [int(k) for k in np.flatnonzero(hidden)]), contrast[~hidden]
-        shapes = studio.shapes(scene)
+        shapes, rendering = studio.shapes(scene), None
     return None
 
 
 def _compared(
     studio: Studio, scene: Scene, shapes: Sequence[Shape] | None, coverage: np.ndarray, numbers: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, Rendering | None]:
     """Of each defect: its mean change of the image, share of full scale, and its pixels in the image.
 
     coverage: at a glance; numbers: of those that are worth comparing, the others get 0. Compared in small windows with
-    the scene without any defect, at few paths a pixel; what noise alone changes beside the defects is taken off.
+    the scene without any defect, at few paths a pixel; what noise alone changes beside the defects is taken off. A
+    small image is one window, and where it is as good as the finished one, that is given too.
     """
     contrast, area = np.zeros((2, len(coverage)))
     if not numbers:
-        return contrast, area
+        return contrast, area, None
     bare = without(scene, range(len(coverage)))
     bare_shapes = studio.shapes(bare)
     settings = studio.settings.model_copy(update={"keep_flaws": 1, "spp": min(studio.settings.spp, _WINDOW_SPP)})
-    for frame, shares in _frames({k: coverage[k] for k in numbers}, studio.glance):
-        camera = cut_out(scene.camera, frame, _WINDOW_PX)
+    flawed = None
+    for camera, shares in _windows(scene.camera, {k: coverage[k] for k in numbers}, studio.glance):
         here = replace(scene, camera=camera)
         flawed = studio.render(here, shapes, settings)
         twin = studio.render(replace(bare, camera=camera), bare_shapes, settings)
@@ -224,7 +226,23 @@ def _compared(
         for k, share in shares.items():
             area[k] = seen[k].sum() / scale**2 / share
             contrast[k] = max(float(change[seen[k]].mean()) - noise, 0.0) if seen[k].any() else 0.0
-    return contrast, area
+    finished = _is_small(scene.camera) and (settings == studio.settings or studio.renderer == "relief")
+    return contrast, area, flawed if finished else None
+
+
+def _is_small(camera: Camera) -> bool:
+    return max(camera.width, camera.height) <= 2 * _WINDOW_PX
+
+
+def _windows(
+    camera: Camera, planes: Mapping[int, np.ndarray], glance: float
+) -> Iterator[tuple[Camera, dict[int, float]]]:
+    """Cameras of the pixels by which defects are judged, with the share of each defect that is among them."""
+    if _is_small(camera):
+        yield camera, dict.fromkeys(planes, 1.0)
+        return
+    for frame, shares in _frames(planes, glance):
+        yield cut_out(camera, frame, _WINDOW_PX), shares
 
 
 def _frames(planes: Mapping[int, np.ndarray], glance: float) -> Iterator[tuple[np.ndarray, dict[int, float]]]:
