@@ -164,7 +164,7 @@ def through_lens(camera: Camera, right: float, down: float) -> tuple[np.ndarray,
     row, column = np.mgrid[: camera.height, : camera.width].reshape(2, 1, -1).astype(np.float64)
     points = np.stack([column + right, row + down], axis=-1).reshape(-1, 1, 2)
     few = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 50, 1e-9)
-    flat = cv2.undistortPointsIter(points, camera.k, np.array(camera.distortion, float), None, None, few)[:, 0]
+    flat = cv2.undistortPoints(points, camera.k, np.array(camera.distortion, float), criteria=few)[:, 0]
     towards = np.column_stack([flat, np.ones(len(flat))]) @ camera.camera_from_world[:3, :3]
     eye = -camera.camera_from_world[:3, :3].T @ camera.camera_from_world[:3, 3]
     return eye, towards / np.linalg.norm(towards, axis=1, keepdims=True)
@@ -174,14 +174,17 @@ def seen(
     mi: Any, world: Any, integrator: Any, drawn: list[Shape], rays: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Per ray: what share of a defect its point is, and the instance (-1: nothing) and defect there."""
+    import drjit as dr
+
     eye, towards = rays
     sampler = mi.load_dict({"type": "independent"})
     sampler.seed(0, len(towards))
     start = mi.Point3f(*(mi.Float(np.full(len(towards), value, np.float32)) for value in eye))
     way = mi.Vector3f(*(mi.Float(np.ascontiguousarray(column, np.float32)) for column in towards.T))
     light, valid, _ = integrator.sample(world, sampler, mi.RayDifferential3f(mi.Ray3f(start, way)))
-    u, v, code = (np.array(channel) for channel in light)
-    number = np.where(np.array(valid), np.rint(code).astype(int), 0) - 1
+    dr.eval(light, valid)
+    u, v, code = np.array(light)
+    number = np.where(np.array(valid), np.rint(code), 0).astype(int) - 1
     share = np.ones(len(number))
     for n in np.unique(number[number >= 0]):
         if (mask := drawn[n].mask) is not None:

@@ -1,6 +1,6 @@
 """One labelled image as files and a row: the job that `generate` runs, item by item."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Images:
         return Item(index, files, {"images": rows})
 
     def _labelled(self, studio: Studio, index: int, view: View) -> tuple[dict[str, bytes], dict[str, Any]]:
-        sample = self._sample(index, view)
+        sample = self._sample(index, view, masks(view.scene, view.rendering, studio.least_cover))
         files, manifest = encode_sample(sample)
         scale = _depth_scale(view.rendering.depth_mm)
         for name in self.labels:
@@ -77,9 +77,9 @@ class Images:
         }
         return files, row
 
-    def _sample(self, index: int, view: View) -> Sample:
+    def _sample(self, index: int, view: View, regions: Sequence[np.ndarray]) -> Sample:
         kinds_of = [d.kind for _, d in _placed(view.scene)]
-        defects = [Defect.from_mask(k, m) for k, m in zip(kinds_of, masks(view.scene, view.rendering), strict=True)]
+        defects = [Defect.from_mask(k, m) for k, m in zip(kinds_of, regions, strict=True)]
         faults = [kind for instance in view.scene.instances for kind, _ in instance.faults]
         kinds = sorted({*kinds_of, *faults})
         this = shot(self.spec, index)

@@ -49,7 +49,7 @@ class Studio:
     seed: int
     renderer: str
     settings: RenderSettings
-    scale: float = 1.0  # of the resolution, for previews
+    scale: float = 1.0  # of the resolution; less is a preview, in which contrast is not judged
 
     def draw(self, index: int, attempt: int, healthy: bool) -> Scene:
         """The scene of a try. Later tries are other scenes by the same camera."""
@@ -80,6 +80,11 @@ class Studio:
     def least_px(self) -> float:
         """Pixels of a defect; fewer in a smaller preview."""
         return max(self.spec.visible.least_px * self.scale**2, 1)
+
+    @property
+    def least_cover(self) -> float:
+        """Share of a pixel that a defect covers where it is labelled. A scratch must not be lost in a preview."""
+        return 0.5 * self.scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,10 +135,12 @@ def without(scene: Scene, gone: Sequence[int]) -> Scene:
     return replace(scene, instances=tuple(instances))
 
 
-def masks(scene: Scene, rendering: Rendering) -> list[np.ndarray]:
+def masks(scene: Scene, rendering: Rendering, least_cover: float = 0.5) -> list[np.ndarray]:
     """Bool (H, W) of each defect: pixels that it covers by half or more, and that show its part."""
     owners = [n for n, instance in enumerate(scene.instances, start=1) for _ in instance.defects]
-    return [(plane >= 0.5) & (rendering.instance == n) for plane, n in zip(rendering.coverage, owners, strict=True)]
+    return [
+        (plane >= least_cover) & (rendering.instance == n) for plane, n in zip(rendering.coverage, owners, strict=True)
+    ]
 
 
 def _faulty(scene: Scene) -> bool:
@@ -149,8 +156,11 @@ def _looked_at(studio: Studio, scene: Scene) -> Look | None:
         return None
     least = studio.spec.visible
     worth = (visible >= least.least_fraction) & (_most_px(studio, coverage) >= studio.least_px)
-    contrast, area, rendering = _compared(studio, scene, shapes, coverage, [int(k) for k in np.flatnonzero(worth)])
-    faint = (contrast < least.least_contrast) | (area < studio.least_px)
+    contrast, faint, rendering = np.zeros(len(worth)), ~worth, None
+    if studio.scale == 1 and worth.any():
+        numbers = [int(k) for k in np.flatnonzero(worth)]
+        contrast, area, rendering = _compared(studio, scene, shapes, coverage, numbers)
+        faint = (contrast < least.least_contrast) | (area < studio.least_px)
     gone = [int(k) for k in np.flatnonzero(faint)]
     if len(gone) == len(coverage) and not _faulty(scene):
         return None
@@ -178,10 +188,10 @@ def _shows_part(studio: Studio, instance: np.ndarray) -> bool:
 
 
 def _most_px(studio: Studio, coverage: np.ndarray) -> np.ndarray:
-    """Pixels of the image, at most, of which each defect covers a half, by its coverage at a glance."""
+    """Pixels of the image, at most, on which each defect is labelled, by its coverage at a glance."""
     if studio.glance == 1:
-        return (coverage >= 0.5).sum((1, 2))
-    return 2 * coverage.sum((1, 2)) / studio.glance**2
+        return (coverage >= studio.least_cover).sum((1, 2))
+    return coverage.sum((1, 2)) / studio.least_cover / studio.glance**2
 
 
 def _rendered(studio: Studio, look: Look, camera: Camera, attempt: int) -> View | None:
@@ -189,7 +199,7 @@ def _rendered(studio: Studio, look: Look, camera: Camera, attempt: int) -> View 
     scene, shapes, contrast, removed, rendering = look.scene, look.shapes, look.contrast, look.removed, look.rendering
     while any(instance.defects for instance in scene.instances) or _faulty(scene):
         seen = distort(rendering or studio.render(scene, shapes), scene.camera, camera)
-        area = np.array([mask.sum() for mask in masks(scene, seen)])
+        area = np.array([mask.sum() for mask in masks(scene, seen, studio.least_cover)])
         hidden = (area < studio.least_px) | (seen.visible < studio.spec.visible.least_fraction)
         if not hidden.any():
             return View(replace(scene, camera=camera), seen, contrast, attempt, removed)
@@ -209,8 +219,6 @@ def _compared(
     small image is one window, and where it is as good as the finished one, that is given too.
     """
     contrast, area = np.zeros((2, len(coverage)))
-    if not numbers:
-        return contrast, area, None
     bare = without(scene, range(len(coverage)))
     bare_shapes = studio.shapes(bare)
     settings = studio.settings.model_copy(update={"keep_flaws": 1, "spp": min(studio.settings.spp, _WINDOW_SPP)})
