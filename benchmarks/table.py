@@ -106,6 +106,10 @@ def kinds() -> str:
             flat = [{"dice": line["kinds"][name]["dice"]} for line in lines if name in line["kinds"]]
             cells.append(spread(flat, "dice", 2))
         rows.append(f"| Dice, {network} | " + " | ".join(cells) + " |")
+        told = [line["dice_by_any_name"] for line in lines if "dice_by_any_name" in line]
+        if told:
+            found = [spread([t for t in told if name in t], name, 2) for name in names]
+            rows.append(f"| found under any name, {len(told)} seeds | " + " | ".join(found) + " |")
     return "\n".join(rows)
 
 

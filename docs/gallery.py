@@ -1,104 +1,144 @@
 """Write docs/gallery.md and its pictures: what every stage, light, finish, defect and fault looks like.
 
-Ten CPU minutes in all; `--only lights` makes one sheet. The sheets of `NEED_DATA` are made with `--data FOLDER` only.
+Eight CPU minutes in all; `--only lights` makes one sheet. `cad` and `hdri` need `--data FOLDER` with CAD files and
+Radiance maps: without it their pictures are left as they are.
 """
 
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
+from gallery_sheets import Bench, Tile, arch, cad, defects, faults, from_cad, hdri, lights, materials, pile, stages
 from PIL import Image, ImageDraw, ImageFont
 
-from flawsmith.core.geometry import outline
-from flawsmith.synth.assets import load_assets
-from flawsmith.synth.generate.shoot import Studio, View, flawed_view, healthy_view, masks
-from flawsmith.synth.sensor import expose
-from flawsmith.synth.spec import load_spec
+from flawsmith.synth.defect import DEFECTS, FAULTS
+from flawsmith.synth.material import FINISHES
+from flawsmith.synth.stage import BUILDERS
 
 DOCS = Path(__file__).parent
-SCENES = DOCS.parent / "examples" / "scenes"
-PX, SPP = 240, 32
-PAPER, INK, LABEL = (255, 255, 255), (40, 40, 44), (255, 120, 0)
-LINE_PX, GAP_PX = 18, 6
+PAPER, INK = (255, 255, 255), (40, 40, 44)
+LINE_PX, GAP_PX, QUALITY = 19, 6, 88
 
 
-@dataclass(frozen=True, eq=False)
-class Tile:
-    """A picture, uint8 (H, W, 3), and what stands below it."""
+@dataclass(frozen=True)
+class Sheet:
+    """One picture: its tiles, in how many columns, and what the page says above it."""
 
-    image: np.ndarray
-    caption: str
-
-
-@cache
-def scratch() -> Path:
-    """A folder for scene files and what they name; gone when the program ends."""
-    folder = tempfile.TemporaryDirectory(prefix="flawsmith-gallery-")
-    scratch.keep = folder  # type: ignore[attr-defined]
-    return Path(folder.name)
+    title: str
+    text: str
+    tiles: Callable[[Bench], Iterable[Tile]]
+    columns: int
+    names: Sequence[str] = ()
+    needs_data: bool = False
+    suffix: str = "jpg"
 
 
-def studio(scene: str | Path, *overrides: str, seed: int = 1, px: int = PX) -> Studio:
-    """Where a scene is rendered: a file, or the text of one."""
-    path = scene if isinstance(scene, Path) else scratch() / "scene.yaml"
-    if isinstance(scene, str):
-        path.write_text(scene)
-    spec = load_spec(path, ["sensor.mono=false", f"render.spp={SPP}", *overrides])
-    small = {name: camera.model_copy(update={"resolution_px": (px, px)}) for name, camera in spec.cameras.items()}
-    spec_small = spec.model_copy(update={"cameras": small})
-    spec_small._marked = spec._marked
-    return Studio(spec_small, load_assets(spec_small, path.parent), seed, "mitsuba", spec.render.model_copy(update={"threads": 1}))
+SHEETS = {
+    "from-cad": Sheet(
+        "From CAD to a labelled image",
+        "A threaded bolt as it is read, as one camera of the arch sees it, and with what was put on it, outlined.",
+        *(from_cad, 4),
+        suffix="png",
+    ),
+    "stages": Sheet("Stages", "The scenes of `examples/scenes`, as they are drawn.", stages, 3, names=list(BUILDERS)),
+    "arch": Sheet("Nine cameras", "One scene on the belt, seen by each camera of the arch.", arch, 5),
+    "pile": Sheet("Piles", "Parts that fell into a bin (`placement: {mode: pile}`).", pile, 3),
+    "lights": Sheet(
+        "Lights",
+        "One gear with two scratches, a dent and a stain, under each kind of light and nearly nothing else, exposed "
+        "as each needs it. Coaxial and bright-field light show what is not level as dark, dark-field light as bright.",
+        *(lights, 5),
+        names=["area", "bar", "ring", "dome", "spot", "coaxial", "dark_field", "bright_field", "ies"],
+    ),
+    "hdri": Sheet(
+        "Light from around",
+        "The same part in maps of Poly Haven (CC0), each brought to one irradiance.",
+        *(hdri, 5),
+        needs_data=True,
+    ),
+    "materials": Sheet(
+        "Finishes",
+        "Each with its own defaults; those of stages lie below. `pbr` is an image set made for this page.",
+        *(materials, 6),
+        names=list(FINISHES),
+    ),
+    "defects": Sheet(
+        "Defects",
+        "Each kind three times: the healthy twin, the defect, and the mask's outline with its greatest extent.",
+        *(defects, 6),
+        names=list(DEFECTS),
+    ),
+    "faults": Sheet(
+        "Faults of a whole part",
+        "Two parts as they should be, and what can be wrong with them. A fault is a label of the whole image.",
+        *(faults, 5),
+        names=list(FAULTS),
+    ),
+    "cad": Sheet(
+        "CAD files",
+        "STEP files of others and of standard parts: NIST's plate (usnistgov/smstestbed), the CAX-IF assembly AS1, "
+        "PartCAD's bracket and bolt, bd_warehouse's fasteners and gear.",
+        *(cad, 4),
+        needs_data=True,
+    ),
+}
 
 
-def photo(view: View) -> np.ndarray:
-    """The finished image."""
-    rng = np.random.default_rng([view.scene.seed, view.attempt])
-    return expose(view.rendering.rgb, view.scene.camera, view.scene.sensor, rng)
+def page(tiles: Sequence[Tile], columns: int) -> Image.Image:
+    """Tiles in rows, each with its caption."""
+    height, width = tiles[0].image.shape[:2]
+    rows = -(-len(tiles) // columns)
+    sheet = Image.new("RGB", (columns * (width + GAP_PX) - GAP_PX, rows * (height + LINE_PX)), PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    for n, tile in enumerate(tiles):
+        x, y = n % columns * (width + GAP_PX), n // columns * (height + LINE_PX)
+        sheet.paste(Image.fromarray(tile.image), (x, y))
+        draw.text((x + 1, y + height + 1), tile.caption, INK, font)
+    return sheet
 
 
-def outlined(view: View) -> np.ndarray:
-    """The image with the masks' outlines."""
-    image = photo(view)
-    for mask in masks(view.scene, view.rendering):
-        image[outline(mask)] = LABEL
-    return image
+def picture(name: str) -> Path:
+    """Where a sheet is written."""
+    sheet = SHEETS[name]
+    return DOCS / "images" / (f"gallery-{name}.{sheet.suffix}" if sheet.suffix == "jpg" else f"{name}.{sheet.suffix}")
 
 
-def stages() -> Iterator[Tile]:
-    for name in ("conveyor", "light_box", "robot_plate", "sheet"):
-        place = studio(SCENES / f"{name}.yaml", "pairs=false", "healthy=0")
-        cameras = len(place.spec.cameras) if name != "conveyor" else 9
-        for n in range(4):
-            try:
-                view = flawed_view(place, n * (cameras + 1) + (4 if name == "conveyor" else 0))
-            except Exception as e:
-                print(name, n, e)
-                continue
-            kinds = ", ".join(sorted({d.kind for i in view.scene.instances for d in i.defects}))
-            yield Tile(outlined(view), f"{name}: {kinds}")
+def markdown() -> str:
+    """The page: a heading, what is shown, and the picture, for each sheet that there is."""
+    parts = [
+        "# Gallery\n\nMade by `python docs/gallery.py` with Mitsuba: 32 paths a pixel, denoised, seeds as they come.\n"
+    ]
+    for name, sheet in SHEETS.items():
+        if not picture(name).exists():
+            continue
+        named = "\n\n" + ", ".join(f"`{n}`" for n in sheet.names) + "." if sheet.names else ""
+        parts.append(f"## {sheet.title}\n\n{sheet.text}{named}\n\n![{sheet.title}](images/{picture(name).name})\n")
+    return "\n".join(parts)
 
-def save(tiles, columns, path):
-    tiles = list(tiles)
-    h, w = tiles[0].image.shape[:2]
-    rows = -(-len(tiles)//columns)
-    page = Image.new("RGB", (columns*(w+GAP_PX)+GAP_PX, rows*(h+LINE_PX+GAP_PX)+GAP_PX), PAPER)
-    draw = ImageDraw.Draw(page)
-    font = ImageFont.load_default(12)
-    for n, t in enumerate(tiles):
-        x, y = GAP_PX + n % columns*(w+GAP_PX), GAP_PX + n//columns*(h+LINE_PX+GAP_PX)
-        page.paste(Image.fromarray(t.image), (x, y))
-        draw.text((x, y+h+1), t.caption, INK, font)
-    page.save(path, quality=88)
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", action="append", choices=list(SHEETS), help="this sheet; may be given several times")
+    parser.add_argument("--data", type=Path, help="folder with cad-parts and hdri")
+    given = parser.parse_args()
+    cv2.setNumThreads(1)
+    for name in given.only or SHEETS:
+        sheet = SHEETS[name]
+        if sheet.needs_data and given.data is None:
+            sys.stderr.write(f"{name}: left as it is, it needs --data\n")
+            continue
+        began = time.process_time()
+        with tempfile.TemporaryDirectory(prefix="flawsmith-gallery-") as folder:
+            made = page(list(sheet.tiles(Bench(Path(folder), given.data))), sheet.columns)
+        made.save(picture(name), quality=QUALITY, optimize=True)
+        sys.stderr.write(f"{picture(name).name}: {time.process_time() - began:.0f} CPU-s\n")
+    (DOCS / "gallery.md").write_text(markdown())
+
 
 if __name__ == "__main__":
-    import time
-    t=time.process_time()
-    for name in sys.argv[1:]:
-        save(globals()[name](), 4, f"/tmp/g/{name}.png")
-        print(name, time.process_time()-t)
+    main()

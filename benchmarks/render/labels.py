@@ -20,6 +20,7 @@ from scipy.ndimage import map_coordinates
 
 from flawsmith.core.errors import ConfigError
 from flawsmith.synth.assets import load_assets
+from flawsmith.synth.camera import camera_names
 from flawsmith.synth.generate.shoot import Studio, flawed_view, masks
 from flawsmith.synth.render import RenderSettings
 from flawsmith.synth.render.variant import start
@@ -27,7 +28,7 @@ from flawsmith.synth.scene import Camera, MeshLight, Scene, Shape
 from flawsmith.synth.shapes import shapes
 from flawsmith.synth.spec import load_spec
 
-SIDE_PX, SEED, STEP = 128, 7, 8  # STEP² rays a pixel
+SIDE_PX, SEED, STEP = 160, 7, 8  # STEP² rays a pixel
 UNSURE = 0.15  # coverage so near to one half may round either way: 64 rays against labels' 16
 SPECS = {  # every kind of defect, where it can be
     "conveyor": [
@@ -37,6 +38,7 @@ SPECS = {  # every kind of defect, where it can be
     "sheet": ["scratch", "dent", "tool_mark", "rust", "stain", "burn", "dirt", "mark", "hole", "crack", "crater"],
     "robot_plate": ["rust", "scratch", "dent", "stain", "hole", "chip", "mark"],
 }
+CAMERAS = {"conveyor": ("arch", 60), "sheet": ("line", 50), "robot_plate": ("robot", 90)}  # field of view, mm
 
 
 def main() -> None:
@@ -63,10 +65,11 @@ def studio(name: str) -> Studio:
     """The example of a stage at few pixels, with all of its kinds of defect, 1.2 of them on a part on average."""
     share = round(1.2 / len(SPECS[name]), 3)
     kinds = ", ".join(f"{{kind: {kind}, probability: {share}{_upside(name)}}}" for kind in SPECS[name])
-    cameras = {"conveyor": "arch", "sheet": "line", "robot_plate": "robot"}
+    camera, field_mm = CAMERAS[name]
     overrides = [
         f"defects=[{kinds}]",
-        f"cameras.{cameras[name]}.resolution_px=[{SIDE_PX}, {SIDE_PX}]",
+        f"cameras.{camera}.resolution_px=[{SIDE_PX}, {SIDE_PX}]",
+        f"cameras.{camera}.field_mm={field_mm}",
         "visible.least_contrast=0.005",
     ]
     spec = load_spec(SCENES / f"{name}.yaml", overrides)
@@ -80,8 +83,9 @@ def _upside(name: str) -> str:
 
 def judge(studio: Studio, index: int) -> dict[str, Any]:
     """One image: its defects, and where its labels and the other pass part."""
+    cameras = len(camera_names(studio.spec.cameras))
     try:
-        view = flawed_view(studio, index)
+        view = flawed_view(studio, index * (cameras + 1 if cameras > 1 else 1))  # another scene by the next camera
     except ConfigError as error:  # so many defects were drawn that they have no room beside each other
         return {"defects": [], "refused": str(error).rpartition(": part ")[2]}
     scene = view.scene
@@ -184,7 +188,10 @@ def seen(
     light, valid, _ = integrator.sample(world, sampler, mi.RayDifferential3f(mi.Ray3f(start, way)))
     dr.eval(light, valid)
     u, v, code = np.array(light)
-    number = np.where(np.array(valid), np.rint(code), 0).astype(int) - 1
+    # one ray in a million meets a triangle without area, which has no coordinates
+    number = (
+        np.where(np.array(valid) & np.isfinite(u) & np.isfinite(v), np.nan_to_num(np.rint(code)), 0).astype(int) - 1
+    )
     share = np.ones(len(number))
     for n in np.unique(number[number >= 0]):
         if (mask := drawn[n].mask) is not None:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from flawsmith.core.errors import DataError
 from flawsmith.synth.scene import Camera, Rendering, Sensor
-from flawsmith.synth.sensor import blur, distort, expose, gain_dn_per_e, ideal, sample_map
+from flawsmith.synth.sensor import blur, counted, distort, expose, gain_dn_per_e, ideal, sample_map
 
 QUIET = Sensor(bit_depth=12, prnu=0, dsnu_e=0, black_level=0.02, full_well_e=8000, read_noise_e=12)
 
@@ -96,6 +97,31 @@ def test_the_same_generator_gives_the_same_bytes_and_another_does_not():
     first, same, other = (expose(image, camera(), Sensor(), rng(s)) for s in (4, 4, 5))
     assert (first == same).all()
     assert (first != other).any()
+
+
+def test_two_images_of_one_seed_have_the_same_noise_pixel_by_pixel():
+    """A flaw in one corner, however bright, changes no pixel elsewhere: twins differ by their flaw alone."""
+    plain, flawed = grey(0.3, 64), grey(0.3, 64)
+    flawed[10:20, 10:20] = 0.9
+    changed = expose(plain, camera(), QUIET, rng(3)) != expose(flawed, camera(), QUIET, rng(3))
+    assert changed[10:20, 10:20].all()
+    changed[10:20, 10:20] = False
+    assert not changed.any()
+
+
+@pytest.mark.parametrize("mean_e", [3, 10, 100, 5000])
+def test_counts_have_the_moments_of_poisson(mean_e: float):
+    """Oracle: SciPy's Poisson distribution; standard errors of a million draws are far below the tolerances."""
+    counts = counted(np.full(1_000_000, mean_e, np.float32), rng().standard_normal(1_000_000, np.float32)).astype(float)
+    mean, variance, skewness = (float(v) for v in stats.poisson.stats(mean_e, moments="mvs"))
+    assert counts.mean() == pytest.approx(mean, abs=0.01 + 4 * (mean_e / 1e6) ** 0.5)
+    assert counts.var() == pytest.approx(variance, rel=0.012)
+    assert stats.skew(counts) == pytest.approx(skewness, abs=0.05)
+    assert counts.min() >= 0
+
+
+def test_no_light_gives_no_electrons():
+    assert not counted(np.zeros(1000, np.float32), rng().standard_normal(1000, np.float32)).any()
 
 
 @given(x=st.floats(-9, 9), y=st.floats(-9, 9))

@@ -220,6 +220,7 @@ def _exposed(
     key = f"cameras.{camera.name}"
     balance = draw.number(settings.white_balance, f"{key}.white_balance")
     gain = (level / np.maximum(card, 1e-9 * level)) ** balance
+    gain *= level / float((card * gain) @ LUMINANCE)
     exposure = exposure_for(settings.exposure, level, draw, key)
     draw.values |= {"stage.irradiance_w_m2": level, f"{key}.exposure": exposure}
     if environment is not None:

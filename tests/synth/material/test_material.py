@@ -1,5 +1,6 @@
 """Materials: in range, tiled without a seam, the same for the same draw, each finish unlike the next."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,13 +9,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from scipy.spatial import KDTree
 
 from flawsmith.core.errors import DataError
 from flawsmith.synth.distribution import Draw
-from flawsmith.synth.material import FINISHES, ImageSet, read_set, shifted
+from flawsmith.synth.material import FINISHES, ImageSet, laid, named, pattern, read_set
 from flawsmith.synth.material.coated import Plastic
 from flawsmith.synth.material.image_set import height_from_normals, linear
-from flawsmith.synth.material.noise import cells, clouds, fractal, grain, mix, spots, streaks
+from flawsmith.synth.material.noise import (
+    blotches,
+    cells,
+    clouds,
+    fractal,
+    grain,
+    islands,
+    level_at,
+    mix,
+    ranks_of,
+    streaks,
+)
+from flawsmith.synth.material.pattern import Pattern
 from flawsmith.synth.scene import Material
 
 PROCEDURAL = [name for name in FINISHES if name != "pbr"]
@@ -60,9 +74,10 @@ def test_the_seam_check_sees_a_seam() -> None:
 
 @pytest.mark.parametrize("finish", PROCEDURAL)
 def test_the_same_draw_gives_the_same_bytes_and_another_differs(finish: str) -> None:
-    first, again, other = maps_of(drawn(finish)), maps_of(drawn(finish)), maps_of(drawn(finish, 1))
+    first, again = maps_of(drawn(finish)), maps_of(drawn(finish))
     assert all(first[n].tobytes() == again[n].tobytes() for n in first)
-    assert any(first[n].tobytes() != other[n].tobytes() for n in first)
+    others = [maps_of(drawn(finish, index)) for index in range(1, 6)]
+    assert any(first[n].tobytes() != other[n].tobytes() for other in others for n in first)
 
 
 def test_metals_are_metal_and_the_rest_is_not() -> None:
@@ -82,9 +97,17 @@ def test_rust_takes_the_metal_away_where_it_is() -> None:
 
 @settings(max_examples=10)
 @given(st.floats(0, 1), st.integers(0, 99))
-def test_spots_cover_about_their_share(share: float, seed: int) -> None:
-    covered = float((spots(np.random.default_rng(seed), share, 0.1, side=128) > 0).mean())
+def test_islands_cover_about_their_share(share: float, seed: int) -> None:
+    field = blotches(np.random.default_rng(seed), 0.1, side=128)
+    covered = float((islands(field, ranks_of(field), share) > 0).mean())
     assert abs(covered - share) < 0.02
+
+
+@given(st.floats(0.001, 0.999))
+def test_levels_are_quantiles(share: float) -> None:
+    """Oracle: NumPy's."""
+    field = grain(np.random.default_rng(0), 0.05, side=256)
+    assert level_at(ranks_of(field), share) == pytest.approx(np.quantile(field, 1 - share), abs=0.02)
 
 
 def test_noise_has_the_sizes_that_it_is_asked_for() -> None:
@@ -101,10 +124,16 @@ def test_noise_has_the_sizes_that_it_is_asked_for() -> None:
 
 
 def test_cells_meet_across_the_border() -> None:
+    """Oracle: a k-d tree on the torus."""
     index, border = cells(np.random.default_rng(0), 9, side=64)
     assert set(np.unique(index)) == set(range(9))
     assert (index[:, 0] == index[:, -1]).mean() > 0.7
-    assert border.min() >= 0
+    ticks = (np.arange(64) + 0.5) / 64
+    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
+    points = np.random.default_rng(0).random((9, 2))
+    distance, nearest = (np.asarray(found) for found in KDTree(points, boxsize=1.0).query(grid, k=2))
+    assert np.array_equal(index.ravel(), nearest[:, 0])
+    np.testing.assert_allclose(border.ravel(), (distance[:, 1] - distance[:, 0]) * 3, atol=1e-6)
 
 
 def test_mix_takes_a_where_the_share_is_0() -> None:
@@ -113,12 +142,83 @@ def test_mix_takes_a_where_the_share_is_0() -> None:
     assert color.tolist() == [[[0, 0, 0], [1, 2, 3]]]
 
 
-def test_a_shifted_tile_holds_the_same_texels() -> None:
+def test_a_tile_laid_another_way_holds_the_same_texels() -> None:
     material = drawn("rusty")
-    moved = shifted(material, np.array([0.25, 0.5]))
+    moved, turned = laid(material, np.array([0.25, 0.5])), laid(material, np.zeros(2), (True, False))
     assert material.color_map is not None
     assert moved.color_map is not None
+    assert turned.color_map is not None
     assert np.array_equal(np.roll(material.color_map, (128, 256), (0, 1)), moved.color_map)
+    assert np.array_equal(material.color_map[::-1], turned.color_map)
+    assert moved.period_mm == material.period_mm
+
+
+def test_maps_are_made_when_they_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    real = Pattern.clouds
+    monkeypatch.setattr(Pattern, "clouds", lambda pattern, size: asked.append(size) or real(pattern, size))
+    material = named(laid(drawn("brushed"), np.array([0.1, 0.2])), "sheet")
+    assert (material.name, material.metallic, asked) == ("sheet", 1.0, [])
+    first = material.color_map
+    assert asked
+    made = len(asked)
+    assert material.color_map is first
+    assert material.metallic_map is None
+    assert len(asked) == made
+    black = replace(material, color_map=None)
+    assert black.color_map is None
+    assert black.roughness_map is material.roughness_map
+
+
+@pytest.mark.parametrize("finish", PROCEDURAL)
+def test_maps_do_not_depend_on_what_was_made_before(finish: str) -> None:
+    """Other scenes first, in another order, or another process's empty store: the same bytes."""
+
+    def bytes_of(index: int) -> dict[str, bytes]:
+        return {name: values.tobytes() for name, values in maps_of(drawn(finish, index)).items()}
+
+    forget()
+    first = [bytes_of(index) for index in (0, 1, 2)]
+    forget()
+    again = [bytes_of(index) for index in (2, 1, 0)]
+    assert again[::-1] == first
+    assert [bytes_of(index) for index in (0, 1, 2)] == first  # nothing has written into what is kept
+
+
+def forget() -> None:
+    for kept in (pattern._kept, pattern._ranks, pattern._two):
+        kept.cache_clear()
+
+
+def test_a_data_set_has_as_many_patterns_as_variants_and_0_is_one_for_every_scene() -> None:
+    def patterns(variants: int) -> set[float | str]:
+        finish = Plastic(finish="plastic", variants=variants)
+        draws = [Draw(1, index) for index in range(40)]
+        for draw in draws:
+            finish.material(draw, "m", {})
+        return {draw.values["m.pattern"] for draw in draws}
+
+    assert patterns(3) == {0, 1, 2}
+    assert len(patterns(0)) == 40
+
+
+def test_two_scenes_with_one_pattern_still_differ() -> None:
+    one = [FINISHES["painted"].model_validate({"finish": "painted", "variants": 1}) for _ in range(2)]
+    first, second = (finish.material(Draw(1, n), "m", {}) for n, finish in enumerate(one))
+    assert not np.array_equal(first.color_map, second.color_map)
+
+
+@pytest.mark.parametrize("finish", PROCEDURAL)
+def test_coarser_texels_average_the_finer_ones(finish: str) -> None:
+    """The same scene seen from farther off: fewer texels, the same colour and roughness on the whole."""
+    made = FINISHES[finish].model_validate({"finish": finish})
+    fine, coarse = (made.material(Draw(1, 0), "m", {}, texel_mm) for texel_mm in (0.0, made.period_mm / 128))
+    for name, values in maps_of(fine).items():
+        few = maps_of(coarse)[name]
+        assert len(few) in (128, 256)  # a grainy tile's period is not the one asked for
+        if name != "height_map_mm":
+            small = cv2.resize(values, few.shape[:2], interpolation=cv2.INTER_AREA)
+            assert np.abs(small - few).mean() < 0.05
 
 
 def test_a_colour_that_is_none_is_refused() -> None:

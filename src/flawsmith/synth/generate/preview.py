@@ -19,8 +19,8 @@ from flawsmith.synth.generate.supervise import supervise
 from flawsmith.synth.generate.work import Work
 
 ROWS, COLUMNS = 3, 4
-_EDGE_PX = 160
-_SPP = 8
+_EDGE_PX = 240
+_SPP = 4
 
 
 def preview(job: Images, plan: Plan) -> np.ndarray:

@@ -25,7 +25,7 @@ _SCENES_APART = 1_000_000_000  # between the number of a scene and that of its n
 _WINDOW_PX = 96  # a defect is compared with its absence in a square of this size: one size, one compiled kernel
 _MARGIN_PX = 8  # round the defect, in the window
 _WINDOW_SPP = 16
-_FILLED = 0.25  # a defect that fills less of its box is thin
+_LEFT = 0.5  # a defect of which shrinking leaves less is thin
 _TEXELS_PER_PX = {"relief": 1.25}  # relief averages over pixels by itself
 
 
@@ -136,10 +136,14 @@ def without(scene: Scene, gone: Sequence[int]) -> Scene:
 
 
 def masks(scene: Scene, rendering: Rendering, least_cover: float = 0.5) -> list[np.ndarray]:
-    """Bool (H, W) of each defect: pixels that it covers by half or more, and that show its part."""
-    owners = [n for n, instance in enumerate(scene.instances, start=1) for _ in instance.defects]
+    """Bool (H, W) of each defect: pixels that it covers by half or more, and that show its part.
+
+    Through a hole something else may show: where it opens is enough.
+    """
+    owned = [(n, d.stack.cutter) for n, instance in enumerate(scene.instances, start=1) for d in instance.defects]
     return [
-        (plane >= least_cover) & (rendering.instance == n) for plane, n in zip(rendering.coverage, owners, strict=True)
+        (plane >= least_cover) & ((rendering.instance == n) | (cutter is not None))
+        for plane, (n, cutter) in zip(rendering.coverage, owned, strict=True)
     ]
 
 
@@ -276,14 +280,23 @@ def _frame(plane: np.ndarray, glance: float) -> tuple[np.ndarray, float]:
     assert box is not None  # it is worth comparing
     side = _WINDOW_PX * glance
     whole = np.array(box) / glance + [-_MARGIN_PX, -_MARGIN_PX, _MARGIN_PX, _MARGIN_PX]
-    filled = plane.sum() / ((box[2] - box[0]) * (box[3] - box[1]))
-    if max(box[2] - box[0], box[3] - box[1]) <= side or filled > _FILLED:
+    if _left_when_shrunk(plane[box[1] : box[3], box[0] : box[2]], side) >= _LEFT:
         return whole, 1.0
     reach = (int(side), int(side))
     near = cv2.boxFilter(plane, -1, reach, normalize=False, borderType=cv2.BORDER_CONSTANT)
     y, x = np.unravel_index(int(near.argmax()), near.shape)
     middle = np.array([x, y, x, y]) + 0.5
     return (middle + np.array([-0.5, -0.5, 0.5, 0.5]) * side) / glance, float(near.max() / plane.sum())
+
+
+def _left_when_shrunk(plane: np.ndarray, side: float) -> float:
+    """Share of a defect's coverage that is in pixels it covers by half, once it fits into `side`."""
+    scale = min(side / max(plane.shape), 1.0)
+    if scale == 1:
+        return 1.0
+    size = max(round(plane.shape[1] * scale), 1), max(round(plane.shape[0] * scale), 1)
+    small = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
+    return float(small[small >= 0.5].sum() / max(small.sum(), 1e-9))
 
 
 def _level(rgb: np.ndarray, scene: Scene) -> np.ndarray:

@@ -60,12 +60,12 @@ def islands(field: np.ndarray, ranks: np.ndarray, share: float) -> np.ndarray:
 
     ranks: as `ranks_of(field)` gives them
     """
-    return step(field, level_at(ranks, share), 0.25) if share > 0 else np.zeros_like(field)
+    return step(field, level_at(ranks, share), 0.25)
 
 
 def ranks_of(field: np.ndarray) -> np.ndarray:
-    """Values of a field in order, every 16th: what `level_at` reads quantiles from."""
-    return np.sort(field, axis=None)[:: 16 if field.size >= 1 << 16 else 1]
+    """Values of a field in order, one of 16, both ends among them: what `level_at` reads quantiles from."""
+    return np.sort(field, axis=None)[np.linspace(0, field.size - 1, field.size // 16 + 1).round().astype(int)]
 
 
 def level_at(ranks: np.ndarray, share: float) -> float:

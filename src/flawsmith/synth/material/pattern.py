@@ -55,6 +55,8 @@ class Pattern:
     def spots(self, share: float, size: float) -> np.ndarray:
         """Ragged islands that cover about `share` of the tile."""
         key = self._key("blotches", size)
+        if share <= 0:
+            return np.zeros((self.side, self.side), np.float32)
         return sized(noise.islands(_kept(key, self._kept_side), _ranks(key, self._kept_side), share), self.side)
 
     def film(self, share: float) -> np.ndarray:

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -117,14 +118,20 @@ def _values(texture: np.ndarray | None, number: float) -> np.ndarray:
 
 def _sized(mi: ModuleType, values: np.ndarray, size: int) -> Description:
     """As a texture of (size, size) texels."""
+    if values.shape[:2] == (1, 1):
+        return texture(mi, _even(tuple(values.ravel().tolist()), size))
     return texture(mi, values if values.shape[:2] == (size, size) else resized(values, size))
+
+
+@lru_cache(maxsize=32)
+def _even(value: tuple[float, ...], size: int) -> np.ndarray:
+    """The same value all over; kept, as most surfaces are even in most of what they are."""
+    return np.ascontiguousarray(np.broadcast_to(np.array(value, np.float32), (size, size, len(value))))
 
 
 def resized(values: np.ndarray, size: int) -> np.ndarray:
     """One period of a texture (h, w[, C]) with (size, size) texels; it still goes on beyond its edges."""
     values = np.ascontiguousarray(values, np.float32)
-    if values.shape[:2] == (1, 1):
-        return np.broadcast_to(values, (size, size, *values.shape[2:]))
     height, width = values.shape[:2]
     if height % size == 0 and width % size == 0:
         return cv2.resize(values, (size, size), interpolation=cv2.INTER_AREA)

@@ -39,7 +39,10 @@ def render_relief(scene: Scene, settings: RenderSettings | None = None) -> Rende
 
 
 def relief_labels(scene: Scene) -> Rendering:
-    """The labels alone; the image stays black. For a look before the image is paid for."""
+    """Instance, coverage and visible alone; depth and normal are those without defects, the image stays black.
+
+    For a look before the image is paid for.
+    """
     p = _picture(scene, None)
     return Rendering(p.rgb, p.coverage, p.instance, p.depth_mm, p.normal, p.visible, p.seconds)
 
@@ -100,7 +103,7 @@ def _draw(picture: Picture, plane: Plane, seen: View, scene: Scene, lights: Sequ
     begun = time.process_time()
     fields = bare_fields(seen) if lights is None else material_fields(plane, seen)
     x0, y0, x1, y1 = seen.window
-    prints = _lay_defects(picture, plane, seen, fields, scene)
+    prints = _lay_defects(picture, plane, seen, fields, scene, lights is not None)
     laid = time.process_time()
     left = picture.left[y0:y1, x0:x1]
     solid = (left * seen.cover >= 0.5) & (picture.instance[y0:y1, x0:x1] < 0)
@@ -117,7 +120,7 @@ def _draw(picture: Picture, plane: Plane, seen: View, scene: Scene, lights: Sequ
     picture.seconds["sample"] += time.process_time() - laid
 
 
-def _lay_defects(picture: Picture, plane: Plane, seen: View, fields: Fields, scene: Scene) -> list[Print]:
+def _lay_defects(picture: Picture, plane: Plane, seen: View, fields: Fields, scene: Scene, shaded: bool) -> list[Print]:
     """The defects of the plane's part, in their order; their labels go into the picture."""
     prints, number, (x0, y0, _, _) = [], -1, seen.window
     for owner, instance in enumerate(scene.instances, start=1):
@@ -126,7 +129,7 @@ def _lay_defects(picture: Picture, plane: Plane, seen: View, fields: Fields, sce
             if owner != plane.instance:
                 continue
             picture.visible[number] = seen_share(plane, scene.camera, defect, instance.world_from_part)
-            laid = lay(fields, plane, seen, scene.camera, defect, instance.world_from_part)
+            laid = lay(fields, plane, seen, scene.camera, defect, instance.world_from_part, shaded)
             if laid is not None:
                 prints.append(laid)
                 window = picture.coverage[number, y0:, x0:]

@@ -1,6 +1,7 @@
 """The level surfaces of a scene as a camera above sees them: sheets, and the stage below."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -186,6 +187,7 @@ def _matters(shape: Shape, camera: Camera) -> bool:
     return bool((pixels.max(0) > 0).all() and (pixels.min(0) < (camera.width, camera.height)).all())
 
 
+@lru_cache(maxsize=16)  # a stage is looked at several times for one image
 def _stage_plane(shape: Shape) -> Plane:
     corners = shape.vertices.astype(np.float64)[shape.faces]
     cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

@@ -7,6 +7,7 @@ EGSR 2007 (GGX); Burley, SIGGRAPH 2012 (principled surface, as in Mitsuba and Bl
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -65,6 +66,11 @@ class Surface:
 
 def points_of(lights: Sequence[MeshLight | SpotLight]) -> list[Points]:
     """Each light as a handful of points, evenly over its surface."""
+    return list(_points_of(tuple(lights)))
+
+
+@lru_cache(maxsize=4)  # windows and twins have the lights of their image
+def _points_of(lights: tuple[MeshLight | SpotLight, ...]) -> list[Points]:
     meshes = sum(isinstance(light, MeshLight) for light in lights)
     count = int(np.clip(_POINTS // max(meshes, 1), _LEAST, _MOST))
     return [_mesh_points(light, count) if isinstance(light, MeshLight) else _spot_point(light) for light in lights]

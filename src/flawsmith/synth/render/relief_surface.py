@@ -1,6 +1,8 @@
 """A plane's material and defects as fields of its view: colour, roughness, metal, slopes, height, hollows, labels."""
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -99,9 +101,18 @@ class Print:
 
 
 def lay(
-    fields: Fields, plane: Plane, view: View, camera: Camera, placed: PlacedDefect, world_from_part: np.ndarray
+    fields: Fields,
+    plane: Plane,
+    view: View,
+    camera: Camera,
+    placed: PlacedDefect,
+    world_from_part: np.ndarray,
+    shaded: bool = True,
 ) -> Print | None:
-    """Change `fields` as the defect does; None where it lies on another face or out of the picture."""
+    """Change `fields` as the defect does; None where it lies on another face or out of the picture.
+
+    shaded: False leaves `fields` alone but for holes: the print's coverage is all that is wanted
+    """
     world_from_patch = world_from_part @ placed.part_from_patch
     if world_from_patch[2, 2] < 0.3 or abs(world_from_patch[2, 3] - plane.z_mm) > placed.stack.depth_mm:
         return None
@@ -110,11 +121,11 @@ def lay(
     if where is None:
         return None
     rows, columns = where
-    texel_mm = 2 * stack.half_mm / (len(stack.mask) - 1)
-    maps = Maps.of(stack, plane.thick_mm, min(1.0, 1.25 * texel_mm / view.pixel_mm))
-    column, row = _texels(view.x[rows, columns], view.y[rows, columns], world_from_patch, stack)
-    sampled = maps.at(column, row, len(stack.mask))
-    _apply(fields, rows, columns, sampled, np.linalg.inv(world_from_patch[:2, :2]).astype(np.float32))
+    if shaded or stack.cutter is not None:
+        maps = _maps(stack, plane.thick_mm, _texels_kept(stack, view.pixel_mm))
+        column, row = _texels(view.x[rows, columns], view.y[rows, columns], world_from_patch, stack)
+        sampled = maps.at(column, row, len(stack.mask))
+        _apply(fields, rows, columns, sampled, np.linalg.inv(world_from_patch[:2, :2]).astype(np.float32))
     coverage = _coverage(view, rows, columns, homography(camera, plane.z_mm), world_from_patch, stack)
     return Print(rows, columns, coverage * view.cover[rows, columns])
 
@@ -155,9 +166,8 @@ class Maps:
     layers: np.ndarray
 
     @classmethod
-    def of(cls, stack: MapStack, thick_mm: float, keep: float) -> "Maps":
+    def of(cls, stack: MapStack, thick_mm: float, m: int) -> "Maps":
         n = len(stack.mask)
-        m = max(round(n * keep), 2) if keep < 0.8 else n
         height, hidden = _small(stack.height_mm, m), _small(stack.occlusion, m)
         through = np.zeros_like(height)
         if stack.cutter is not None:
@@ -175,6 +185,16 @@ class Maps:
         places = (column + 0.5) * share - np.float32(0.5), (row + 0.5) * share - np.float32(0.5)
         parts = (np.ascontiguousarray(self.layers[..., k : k + 4]) for k in range(0, 11, 4))
         return np.dstack([cv2.remap(p, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) for p in parts])
+
+
+def _texels_kept(stack: MapStack, pixel_mm: float) -> int:
+    """Texels a side that a pixel of this size needs, in steps, so that windows of one image ask for the same."""
+    n = len(stack.mask)
+    keep = 1.25 * 2 * stack.half_mm / (n - 1) / pixel_mm
+    return min(8 * math.ceil(n * keep / 8), n) if keep < 0.8 else n
+
+
+_maps = lru_cache(maxsize=16)(Maps.of)  # a defect is looked at, compared and rendered
 
 
 def _small(layer: np.ndarray, m: int) -> np.ndarray:
