@@ -30,6 +30,11 @@ bench: venv
 	$(BIN)/python benchmarks/manifest_million.py
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/quality.py --data $(or $(FLAWSMITH_TEST_DATA),../shared/data)
+	$(BIN)/python benchmarks/render/speed.py
+	$(BIN)/python benchmarks/render/relief.py
+	$(BIN)/python benchmarks/render/against_bpy.py
+	$(BIN)/python benchmarks/render/noise.py
+	$(BIN)/python benchmarks/render/labels.py --count 1000
 	$(BIN)/python benchmarks/table.py
 
 docs: venv

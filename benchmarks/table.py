@@ -165,12 +165,145 @@ def manifest() -> str:
     return "\n".join(rows)
 
 
+def result(name: str) -> dict[str, Any] | None:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def table(heads: list[str], rows: Iterable[list[Any]]) -> list[str]:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return ["| " + " | ".join(map(str, line)) + " |" for line in lines]
+
+
+def quartiles(figure: dict[str, Any] | None, digits: int = 2) -> str:
+    """Median and interquartile range; a dash where there is none."""
+    if figure is None:
+        return "–"
+    low, high = figure["iqr"]
+    return f"{figure['median']:.{digits}f} ({low:.{digits}f} … {high:.{digits}f})"
+
+
+def machine(report: dict[str, Any]) -> str:
+    held = report["hardware"]
+    return f"{held['processor']}, {held['cores']} cores, load {held['load']} from other work"
+
+
+def render_speed() -> str:
+    """CPU seconds of a labelled image by phase."""
+    if (report := result("render_speed")) is None:
+        return "Not measured yet."
+    phases = ("build", "pre-pass", "sampling", "denoise", "write")
+    heads = ["renderer", "scene", "image", "n", "CPU s, flawed", "CPU s, healthy", "CPU s, mean", *phases]
+    rows = []
+    for row in report["rows"]:
+        spent = [f"{row['mean_phase_cpu_s'][p]:.2f}" for p in phases]
+        of = [quartiles(row["flawed_cpu_s"]), quartiles(row["healthy_cpu_s"]), f"{row['mean_cpu_s']:.2f}"]
+        share, hourly = f"{row['sampling_share']:.0%}", f"{row['images_per_hour']:,}"
+        name = [row["renderer"], row["scene"], f"{row['side_px']}²", row["cpu_s"]["n"]]
+        rows.append([*name, *of, *spent, share, hourly])
+    notes = [f"{machine(report)}. {report['spp']} paths a pixel, denoised."]
+    for row in report["rows"]:
+        if first := row.get("first_image_cpu_s"):
+            told = ", ".join(f"{seconds:.1f} s ({how})" for how, seconds in first.items())
+            notes.append(f"First image of a process, {row['renderer']} {row['side_px']}²: {told}.")
+    for name, aim in report["aims"].items():
+        sign = "≥" if "share" in name else "≤"
+        verdict = "hit" if aim["hit"] else "missed"
+        notes.append(f"Aim on the bolt, {name.replace('_', ' ')} {sign} {aim['aim']}: {aim['got']}, {verdict}.")
+    return "\n".join([*table([*heads, "sampling", "images/h"], rows), "", " ".join(notes)])
+
+
+def render_against() -> str:
+    """Ours against a plain bpy script."""
+    if (report := result("render_against_bpy")) is None:
+        return "Not measured yet."
+    names = {"plain": "plain bpy script", "mitsuba": "flawsmith, mitsuba", "cycles": "flawsmith, cycles"}
+    rows = [
+        [
+            f"{row['side_px']}²",
+            names[row["contender"]],
+            quartiles(row["cpu_s"]),
+            quartiles(row["times_cheaper"], 1),
+            ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in row["mean_phase_cpu_s"].items()),
+        ]
+        for row in report["rows"]
+    ]
+    heads = ["image", "", "CPU s", "× cheaper than the script", "of which, CPU s"]
+    notes = f"{report['scenes']} scenes a size. {machine(report)}."
+    return "\n".join([*table(heads, rows), "", notes])
+
+
+def render_noise() -> str:
+    """Relative error by paths a pixel."""
+    report = result("render_noise")
+    if report is None or not report["error"]:
+        return "Not measured yet."
+    settings = [key for key in report["error"][0] if key not in ("scene", "renderer")]
+    rows = [
+        [
+            row["scene"],
+            row["renderer"],
+            *(f"{row[key]['relative_rmse']:.1%} ({row[key]['cpu_s']:.1f})" for key in settings),
+        ]
+        for row in report["error"]
+    ]
+    heads = ["scene", "renderer", *(f"{key.replace(' ', ' paths, ')}" for key in settings)]
+    return "\n".join(table(heads, rows))
+
+
+def render_kept() -> str:
+    """Contrast of faint flaws that denoising keeps."""
+    report = result("render_noise")
+    if report is None or not report["kept"]:
+        return "Not measured yet."
+    ways = ("default", "denoise_flaws 0")
+    rows = [
+        [
+            *(row[key] for key in ("material", "light", "flaw")),
+            f"{row['contrast']:.1%}",
+            *(f"{row[way]['mean']:.2f} ± {row[way]['half_width']:.2f}, {row[way]['aim']}" for way in ways),
+        ]
+        for row in report["kept"]
+    ]
+    heads = ["surface", "light", "flaw", "contrast", *ways]
+    counts = [
+        f"{way}: "
+        + ", ".join(f"{sum(r[way]['aim'] == a for r in report['kept'])} {a}" for a in ("hit", "miss", "open"))
+        for way in ways
+    ]
+    notes = f"Aim {report['aim_kept']}: hit or miss by the 95 % interval. {'; '.join(counts)}."
+    return "\n".join([*table(heads, rows), "", notes])
+
+
+def render_labels() -> str:
+    """Label truth by counts."""
+    if (report := result("render_labels")) is None:
+        return "Not measured yet."
+    defects, images = report["defects"], report["images"]
+    rows = [
+        ["flawed images without a labelled defect", f"{report['without_defect']} of {images}"],
+        ["masks off by more than a boundary pixel", f"{report['defects_beyond']} of {defects}"],
+        [
+            f"… and not only by coverage within {report['unsure']} of one half",
+            f"{report['defects_wrong']} of {defects}",
+        ],
+        ["masks with a pixel outside their part", f"{report['defects_outside']} of {defects}"],
+    ]
+    kinds = ", ".join(f"{kind} {count}" for kind, count in report["kinds"].items())
+    return "\n".join([*table(["labels against an emission pass", ""], rows), "", f"Defects: {kinds}."])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "quality": quality,
     "kinds": kinds,
     "curve": curve,
     "speed": speed,
     "manifest": manifest,
+    "render-speed": render_speed,
+    "render-against": render_against,
+    "render-noise": render_noise,
+    "render-kept": render_kept,
+    "render-labels": render_labels,
 }
 
 

@@ -51,17 +51,17 @@ LIGHTS: dict[str, dict[str, Any]] = {
     "bright_field": {"camera": "line", "size_mm": [110, 110]},
     "ies": {"file": "lamp.ies", "tilt_deg": 30, "azimuth_deg": 135, "distance_mm": 300},
 }
-GREY = {"ring": 0.07, "dome": 0.12, "coaxial": 0.025, "bright_field": 0.025, "dark_field": 0.5}  # a card's, as exposed
+GREY = {"ring": 0.07, "dome": 0.12, "coaxial": 0.025, "bright_field": 0.018, "dark_field": 0.5}  # a card's, as exposed
 LAMP = (  # a narrow reflector
     "IESNA:LM-63-2002\nTILT=NONE\n1 1000 1 10 1 1 2 0 0 0\n1 1 50\n"
     "0 5 10 15 20 25 30 40 60 90\n0\n1000 980 900 760 560 340 180 60 10 0\n"
 )
 GROUNDS = ("woven_belt", "rubber_belt", "concrete", "paper")
 DEFECT_LOOKS: dict[str, tuple[str, dict[str, Any]]] = {
-    "scratch": ("ground steel", {"length_mm": 9, "width_mm": 0.25, "depth_mm": 0.04}),
+    "scratch": ("ground steel", {"length_mm": 9, "width_mm": 0.3, "depth_mm": 0.08, "bare": 0.9}),
     "dent": ("machined steel", {"diameter_mm": 5, "depth_mm": 0.35}),
     "shock": ("machined steel", {"diameter_mm": 3, "depth_mm": 0.4}),
-    "tool_mark": ("ground steel", {"length_mm": 7}),
+    "tool_mark": ("ground steel", {"length_mm": 7, "depth_mm": 0.1, "pitch_mm": 0.5}),
     "bent_edge": ("machined steel", {"length_mm": 5, "depth_mm": 0.7}),
     "rust": ("machined steel", {"diameter_mm": 7}),
     "stain": ("brushed steel", {"diameter_mm": 8, "color": "brown"}),
@@ -212,6 +212,7 @@ def lights(bench: Bench) -> Iterator[Tile]:
             "cameras": {"line": {"tilt_deg": 0, "field_mm": 46, "exposure": {"grey_level": GREY.get(kind, 0.3)}}},
             "lights": {"line": None, "lamp": {"kind": kind} | settings},
             "environment": {"irradiance_w_m2": 1},
+            "materials": {"machined steel": {"dirt": 0}},
             "defects": [flaw | {"where": upper} for flaw in flaws],
         }
         studio = bench.studio(scene)
@@ -279,7 +280,8 @@ def defects(bench: Bench) -> Iterator[Tile]:
             "parts": [GEAR | {"material": material}],
             "stage": {"preset": "light_box", "size_mm": [60, 60], "surface": "paper"},
             "cameras": {"side": None},
-            "lights": {"left": {"power_w": 12}, "right": {"power_w": 3}},
+            "lights": {"left": {"power_w": 14}, "right": {"power_w": 3}},
+            "environment": {"irradiance_w_m2": 8},
             "defects": [{"kind": kind, "where": facing | inside} | settings],
         }
         studio = bench.studio(scene, px=SMALL)
@@ -297,7 +299,7 @@ def before_defect(scene: Scene) -> Camera:
     instance = scene.instances[0]
     placed = instance.defects[0]
     pose = instance.world_from_part @ placed.part_from_patch
-    return near(scene.camera, pose[:3, 3], pose[:3, 2] + [0.0, -0.35, 0.5], 2.2 * max(placed.size_mm, 3.0))
+    return near(scene.camera, pose[:3, 3], pose[:3, 2] + [0.0, -0.35, 0.5], 1.9 * max(placed.size_mm, 3.0))
 
 
 def faults(bench: Bench) -> Iterator[Tile]:
@@ -357,7 +359,7 @@ def on_show(path: Path, material: str, unit: str | None = None) -> Content:
     stems = list(dict.fromkeys(c.name.split("_")[0] for c in part.components))
     looks = {c.name: CAD_LOOKS[stems.index(c.name.split("_")[0]) % len(CAD_LOOKS)] for c in part.components}
     side = {"field_mm": 1.15 * float(np.linalg.norm(part.extent_mm)), "tilt_deg": 50, "f_number": 16}
-    shown = {"file": str(path), "material": material, "pose": "as_modelled", "yaw_deg": 30, "position_mm": [0, 0]}
+    shown = {"file": str(path), "material": material, "pose": "as_modelled", "yaw_deg": 200, "position_mm": [0, 0]}
     return {
         "parts": [shown | ({"unit": unit} if unit else {}) | ({"materials": looks} if len(looks) > 2 else {})],
         "stage": {"preset": "light_box", "size_mm": [300, 300], "surface": "paper"},
@@ -379,5 +381,5 @@ def tree_lines(tree: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
 def written(lines: Sequence[str]) -> np.ndarray:
     """Text as a picture."""
     image = Image.new("RGB", (MEDIUM, MEDIUM), (255, 255, 255))
-    ImageDraw.Draw(image).multiline_text((4, 4), "\n".join(lines), (40, 40, 44), ImageFont.load_default(11), spacing=2)
+    ImageDraw.Draw(image).multiline_text((4, 4), "\n".join(lines), (40, 40, 44), ImageFont.load_default(10), spacing=1)
     return np.asarray(image)

@@ -216,6 +216,9 @@ def summary(lines: list[dict[str, Any]]) -> dict[str, Any]:
         "defect_px": sum(row["px"] for row in rows),
         **{f"defects_{key}": sum(row[f"{key}_px"] > 0 for row in rows) for key in ("beyond", "wrong", "outside")},
         **{f"{key}_px": sum(row[f"{key}_px"] for row in rows) for key in ("beyond", "wrong", "outside")},
+        "doubtful_images": [
+            line["image"] for line in made if any(r["beyond_px"] or r["outside_px"] for r in line["defects"])
+        ],
         "kinds": {kind: sum(row["kind"] == kind for row in rows) for kind in kinds},
     }
 

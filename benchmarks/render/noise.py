@@ -38,9 +38,11 @@ SPP = (16, 32, 64)
 CROP_PX, WHOLE_PX, KEPT_SEEDS = 96, 512, 8
 MATERIALS = ("brushed steel", "ground steel", "painted metal")
 LIGHTS = {"bar, even sky": None, "bar, lab": "lab_1k.hdr", "bar, workshop": "workshop_1k.hdr"}
-FLAWS = {  # a groove's depth is a fifth of its width; nothing but its shape shows it
-    "0.02 mm scratch": "kind: scratch, length_mm: 6, width_mm: 0.02, depth_mm: 0.004, bare: 0, bend_deg: 5",
-    "0.05 mm scratch": "kind: scratch, length_mm: 6, width_mm: 0.05, depth_mm: 0.01, bare: 0, bend_deg: 5",
+_SCRATCH = "kind: scratch, length_mm: 6, bend_deg: 5, bare: 0, "  # nothing but its shape shows it
+FLAWS = {
+    "scratch 0.02 mm deep, 0.1 wide": _SCRATCH + "depth_mm: 0.02, width_mm: 0.1",
+    "scratch 0.05 mm deep, 0.25 wide": _SCRATCH + "depth_mm: 0.05, width_mm: 0.25",
+    "scratch 0.025 mm deep, 0.05 wide": _SCRATCH + "depth_mm: 0.025, width_mm: 0.05",
     "thin stain": "kind: stain, diameter_mm: 5, strength: 0.2, color: brown",
 }
 CLOSE_UP = """
@@ -149,13 +151,16 @@ def judged(scene: Scene, parts: list[Shape], healthy: list[np.ndarray], flawed: 
                 image = level(made, scene)
                 seen = sum(((image - healthy[a]) * pattern[1 - a])[region].sum() for a in (0, 1)) / 2
                 values[way].append(float(seen / (pattern[0] * pattern[1])[region].sum()))
-    contrast = float(np.abs(np.mean(pattern, axis=0))[region].mean() / np.mean(healthy[0][region]))
-    return {"contrast": round(contrast, 4), **{way: interval(seen) for way, seen in values.items()}}
+    contrast = float(np.sqrt(max((pattern[0] * pattern[1])[region].mean(), 0)))  # noise is in neither twice
+    unsure = float((pattern[0] - pattern[1])[region].std()) / max(contrast, 1e-9) / np.sqrt(region.sum())
+    told = {"contrast": round(contrast / float(healthy[0][region].mean()), 4), "reference_unsure": round(unsure, 4)}
+    return told | {way: interval(seen, unsure) for way, seen in values.items()}
 
 
-def interval(values: list[float]) -> dict[str, Any]:
-    """Mean with its 95 % interval over seeds, and what it says of the aim."""
-    mean, half = np.mean(values), t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+def interval(values: list[float], unsure: float) -> dict[str, Any]:
+    """Mean with its 95 % interval, over seeds and for the references' own noise, and what it says of the aim."""
+    mean, error = np.mean(values), np.std(values, ddof=1) / np.sqrt(len(values))
+    half = np.hypot(t.ppf(0.975, len(values) - 1) * error, 1.96 * mean * unsure)
     verdict = "hit" if mean - half >= AIM_KEPT else "miss" if mean + half < AIM_KEPT else "open"
     return spread(values) | {"mean": round(float(mean), 3), "half_width": round(float(half), 3), "aim": verdict}
 

@@ -30,7 +30,7 @@ AIM_PER_SECOND = 100
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sides", type=int, nargs="+", default=[128, 256, 512])
-    parser.add_argument("--images", type=int, default=30, help="timed images of a side and seed")
+    parser.add_argument("--images", type=int, default=24, help="timed images of a side and seed")
     args = parser.parse_args()
     report = {
         "benchmark": "render/relief",

@@ -341,7 +341,9 @@ def test_frames_hold_every_defect_and_small_neighbours_share_one() -> None:
     assert [sorted(shares) for _, shares in frames] == [[0, 1], [2], [3]]
     for frame, shares in frames:
         for k in shares:
-            x0, y0, x1, y1 = np.array(mask_box(planes[k] > 0)) * 2
+            box = mask_box(planes[k] > 0)
+            assert box is not None
+            x0, y0, x1, y1 = np.array(box) * 2
             assert frame[0] <= x0
             assert frame[1] <= y0
             assert frame[2] >= x1

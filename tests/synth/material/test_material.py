@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from scipy.spatial import KDTree
 
 from flawsmith.core.errors import DataError
-from flawsmith.synth.distribution import Draw
+from flawsmith.synth.distribution import Draw, support
 from flawsmith.synth.material import FINISHES, ImageSet, laid, named, pattern, read_set
 from flawsmith.synth.material.coated import Plastic
 from flawsmith.synth.material.image_set import height_from_normals, linear
@@ -205,6 +205,8 @@ def test_a_data_set_has_as_many_patterns_as_variants_and_0_is_one_for_every_scen
 def test_two_scenes_with_one_pattern_still_differ() -> None:
     one = [FINISHES["painted"].model_validate({"finish": "painted", "variants": 1}) for _ in range(2)]
     first, second = (finish.material(Draw(1, n), "m", {}) for n, finish in enumerate(one))
+    assert first.color_map is not None
+    assert second.color_map is not None
     assert not np.array_equal(first.color_map, second.color_map)
 
 
@@ -212,7 +214,8 @@ def test_two_scenes_with_one_pattern_still_differ() -> None:
 def test_coarser_texels_average_the_finer_ones(finish: str) -> None:
     """The same scene seen from farther off: fewer texels, the same colour and roughness on the whole."""
     made = FINISHES[finish].model_validate({"finish": finish})
-    fine, coarse = (made.material(Draw(1, 0), "m", {}, texel_mm) for texel_mm in (0.0, made.period_mm / 128))
+    texels_mm = (0.0, support(made.period_mm)[0] / 128)
+    fine, coarse = (made.material(Draw(1, 0), "m", {}, texel_mm) for texel_mm in texels_mm)
     for name, values in maps_of(fine).items():
         few = maps_of(coarse)[name]
         assert len(few) in (128, 256)  # a grainy tile's period is not the one asked for
