@@ -128,18 +128,25 @@ def blob(canvas: Canvas, diameter_mm: float, ragged: float, feature_mm: float | 
 
 def distance_to_path(canvas: Canvas, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distance of every texel from a polyline (P, 2) in mm, and where along it (0 … 1) the nearest point lies."""
-    near = np.full_like(canvas.x, np.inf)
-    along = np.zeros_like(canvas.x)
+    x, y = (np.asarray(axis, np.float32) for axis in (canvas.x, canvas.y))
     lengths = np.linalg.norm(np.diff(points, axis=0), axis=1)
     starts = np.concatenate([[0.0], np.cumsum(lengths)])
+    squared, along = np.full_like(x, np.inf), np.zeros_like(x)
+    t, away, aside = (np.empty_like(x) for _ in range(3))  # in place: this is most of the time of many a stack
     for a, b, start, length in zip(points[:-1], points[1:], starts[:-1], lengths, strict=True):
-        dx, dy = (b - a) / max(length, 1e-9)
-        t = np.clip((canvas.x - a[0]) * dx + (canvas.y - a[1]) * dy, 0, length)
-        distance = np.hypot(canvas.x - a[0] - t * dx, canvas.y - a[1] - t * dy)
-        closer = distance < near
-        near = np.where(closer, distance, near)
-        along = np.where(closer, (start + t) / max(starts[-1], 1e-9), along)
-    return near.astype(np.float32), along.astype(np.float32)
+        (dx, dy), (ax, ay) = ((b - a) / max(length, 1e-9)).astype(np.float32), a.astype(np.float32)
+        np.multiply(x, dx, out=t)
+        t += np.multiply(y, dy, out=aside)
+        t -= ax * dx + ay * dy
+        np.clip(t, 0, np.float32(length), out=t)
+        away[:] = (x - ax) - t * dx
+        aside[:] = (y - ay) - t * dy
+        away *= away
+        away += np.multiply(aside, aside, out=aside)
+        closer = away < squared
+        np.copyto(squared, away, where=closer)
+        np.copyto(along, (t + np.float32(start)) / np.float32(max(starts[-1], 1e-9)), where=closer)
+    return np.sqrt(squared), along
 
 
 def wander(rng: np.random.Generator, length_mm: float, bend: float, jitter: float, steps: int = 24) -> np.ndarray:
