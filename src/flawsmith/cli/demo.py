@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from flawsmith.dataset import Dataset
     from flawsmith.decide.request import CalibrationRequest
 
-IMAGES = 120
+IMAGES = 72
 
 
 def add_to(app: typer.Typer) -> None:
