@@ -81,7 +81,7 @@ SHEETS = {
     ),
     "cad": Sheet(
         "CAD files",
-        "STEP files of others and of standard parts: NIST's plate (usnistgov/smstestbed), the CAX-IF assembly AS1, "
+        "The STEP files, with the assembly's tree: NIST's plate (usnistgov/smstestbed), the CAX-IF assembly AS1, "
         "PartCAD's bracket and bolt, bd_warehouse's fasteners and gear.",
         *(cad, 4),
         needs_data=True,
@@ -110,9 +110,7 @@ def picture(name: str) -> Path:
 
 def markdown() -> str:
     """The page: a heading, what is shown, and the picture, for each sheet that there is."""
-    parts = [
-        "# Gallery\n\nMade by `python docs/gallery.py` with Mitsuba: 32 paths a pixel, denoised, seeds as they come.\n"
-    ]
+    parts = ["# Gallery\n\nMade by `python docs/gallery.py` with Mitsuba: 32 paths a pixel, denoised.\n"]
     for name, sheet in SHEETS.items():
         if not picture(name).exists():
             continue
@@ -136,6 +134,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="flawsmith-gallery-") as folder:
             made = page(list(sheet.tiles(Bench(Path(folder), given.data))), sheet.columns)
         made.save(picture(name), quality=QUALITY, optimize=True)
+        (DOCS / "gallery.md").write_text(markdown())  # after each, so that a run that is cut short leaves a whole page
         sys.stderr.write(f"{picture(name).name}: {time.process_time() - began:.0f} CPU-s\n")
     (DOCS / "gallery.md").write_text(markdown())
 

@@ -325,6 +325,7 @@ def faults(bench: Bench) -> Iterator[Tile]:
 def assembly(path: Path) -> None:
     """Write a plate with a gear, a washer and three screws as glTF, which is in metres."""
     import trimesh
+    from trimesh.exchange.gltf import export_glb
 
     screw = make_part("socket-screw", "M4x10", threaded=False)
     pieces: dict[str, tuple[Part, tuple[float, float], float]] = {  # where, and how high above the plate it begins
@@ -342,7 +343,7 @@ def assembly(path: Path) -> None:
         mesh.apply_translation([x - middle[0], y - middle[1], foot - mesh.bounds[0, 2]])
         mesh.apply_scale(0.001)
         scene.add_geometry(mesh, node_name=name, geom_name=name)
-    path.write_bytes(scene.export(file_type="glb"))
+    path.write_bytes(export_glb(scene))
 
 
 def cad(bench: Bench) -> Iterator[Tile]:
