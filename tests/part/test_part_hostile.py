@@ -44,7 +44,9 @@ def test_a_step_file_that_crashes_open_cascade_ends_in_an_error(tmp_path: Path) 
 
 def test_a_harmless_child_of_the_same_limits_ends_well(tmp_path: Path) -> None:
     code = LIMITED + "import numpy; numpy.ones(1 << 20)"
+    code += f"; open({str(tmp_path / 'written')!r}, 'w').write('end')"
     run_limited(["-c", code], Limits(memory_mb=600, seconds=60), tmp_path, "good.step")
+    assert (tmp_path / "written").read_text() == "end"
 
 
 def test_a_large_mesh_meets_the_memory_ceiling_and_a_small_one_does_not(tmp_path: Path) -> None:

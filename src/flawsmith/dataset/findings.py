@@ -1,48 +1,19 @@
 """What `dataset check` can find: what each finding means and how to cure it."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import ClassVar
 
-Severity = Literal["error", "note"]
+from flawsmith.core import finding
+from flawsmith.core.finding import Known
+
 LISTED = 1000  # places that a finding names; `count` counts them all
-
-
-@dataclass(frozen=True)
-class Finding:
-    """`where` names the files, groups or classes concerned, at most `LISTED`, with what was seen: "a.png: 3x4"."""
-
-    code: str
-    count: int
-    where: tuple[str, ...]
-
-    @property
-    def severity(self) -> Severity:
-        return KNOWN[self.code][0]
-
-    @property
-    def meaning(self) -> str:
-        return KNOWN[self.code][1]
-
-    @property
-    def remedy(self) -> str:
-        return KNOWN[self.code][2]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "code": self.code,
-            "severity": self.severity,
-            "count": self.count,
-            "meaning": self.meaning,
-            "remedy": self.remedy,
-            "where": list(self.where),
-        }
 
 
 _IMPORT = "import the data set again"
 _EDIT = "correct the labels at their source and import again"
 _SPLIT = "run: flawsmith dataset split"
 _RESTORE = "restore the file, or import again"
-KNOWN: dict[str, tuple[Severity, str, str]] = {
+KNOWN: Known = {
     # the manifest as such
     "empty": ("error", "the data set holds no image", _IMPORT),
     "content-hash": ("error", "the manifest was changed after it was written", _IMPORT),
@@ -120,3 +91,12 @@ KNOWN: dict[str, tuple[Severity, str, str]] = {
     "mixed-channels": ("note", "grey and colour images are mixed; models convert to one", "nothing, if that is meant"),
     "mixed-scale": ("note", "images of several pixel sizes in mm are mixed", "nothing, if that is meant"),
 }
+
+
+@dataclass(frozen=True)
+class Finding(finding.Finding):
+    """`where` names the files, groups or classes concerned, at most `LISTED`, with what was seen: "a.png: 3x4"."""
+
+    known: ClassVar[Known] = KNOWN
+    count: int
+    where: tuple[str, ...]

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import ClassVar
 
 import numpy as np
 
+from flawsmith.core import finding
+from flawsmith.core.finding import Known
 from flawsmith.part.part import Component, Part
 
-Severity = Literal["error", "note"]
 _SMALLEST_MM, _LARGEST_MM = 0.1, 10_000.0
 _MANY_TRIANGLES = 2_000_000
 _FEW_TRIANGLES = 12  # a box
@@ -17,7 +18,7 @@ _MOST_PAIRS = 2000
 _OVERLAP = 0.01  # of the smaller volume
 
 _EXPORT = "repair it in CAD and export again"
-KNOWN: dict[str, tuple[Severity, str, str]] = {
+KNOWN: Known = {
     "small": ("error", f"the largest side is below {_SMALLEST_MM} mm", "check the unit: --unit m|inch|…"),
     "large": ("error", f"the largest side is above {_LARGEST_MM / 1000:g} m", "check the unit: --unit mm|…"),
     "flat": ("error", "the part has no thickness: it cannot rest on a stage", "give it a volume in CAD"),
@@ -43,32 +44,11 @@ KNOWN: dict[str, tuple[Severity, str, str]] = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class Finding(finding.Finding):
     """`where` names the components concerned, with what was seen."""
 
-    code: str
+    known: ClassVar[Known] = KNOWN
     where: tuple[str, ...] = ()
-
-    @property
-    def severity(self) -> Severity:
-        return KNOWN[self.code][0]
-
-    @property
-    def meaning(self) -> str:
-        return KNOWN[self.code][1]
-
-    @property
-    def remedy(self) -> str:
-        return KNOWN[self.code][2]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "code": self.code,
-            "severity": self.severity,
-            "meaning": self.meaning,
-            "remedy": self.remedy,
-            "where": list(self.where),
-        }
 
 
 def check_part(part: Part) -> tuple[Finding, ...]:

@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from flawsmith.core.config import Settings
+from flawsmith.core.errors import ConfigError
 
 Per = Literal["image", "dataset"]
 Pair = tuple[float, float]
@@ -214,6 +215,10 @@ def within(low: float = -math.inf, high: float = math.inf, above: float = -math.
 Positive = Annotated[Number, within(above=0)]
 NotNegative = Annotated[Number, within(low=0)]
 Share = Annotated[Number, within(low=0, high=1)]
+
+
+class NoRoomError(ConfigError):
+    """A draw that found no place for something; another draw may, so `generate` tries a few before it believes it."""
 
 
 class Draw:

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from flawsmith.core.errors import ConfigError, missing_package
 from flawsmith.part.part import Component, Part
+from flawsmith.synth.distribution import NoRoomError
 from flawsmith.synth.pose import moved
 
 SLABS = 6
@@ -36,7 +37,7 @@ def drop(
         if data.time > 1 and float(np.abs(data.qvel).max()) < STILL:
             break
     else:
-        raise ConfigError("the pile does not come to rest: lower its count, or give the parts a wider stage.size_mm")
+        raise NoRoomError("the pile does not come to rest: lower its count, or give the parts a wider stage.size_mm")
     poses = [_pose(data.qpos[7 * n : 7 * n + 7], centre, unit) for n, centre in enumerate(centres)]
     lowest = min(float(moved(pose, p.vertices)[:, 2].min()) for p, pose in zip(parts, poses, strict=True))
     for pose in poses:

@@ -9,9 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from flawsmith.core.config import Settings
-from flawsmith.core.errors import ConfigError
 from flawsmith.part.part import Part
-from flawsmith.synth.distribution import Draw, NotNegative, Number
+from flawsmith.synth.distribution import Draw, NoRoomError, NotNegative, Number
 from flawsmith.synth.pose import moved, rotation_z
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class Place:
 
 
 def place(parts: Sequence[Resting], spec: PlacementSpec, size_mm: tuple[float, float], draw: Draw) -> list[Place]:
-    """A place for each part, in order. Raises `ConfigError` when the stage has no room."""
+    """A place for each part, in order. Raises `NoRoomError` when the stage has no room."""
     margin = draw.number(spec.margin_mm, "placement.margin_mm")
     area = (size_mm[0] - 2 * margin, size_mm[1] - 2 * margin)
     gap = draw.number(spec.gap_mm, "placement.gap_mm")
@@ -73,7 +72,7 @@ def place(parts: Sequence[Resting], spec: PlacementSpec, size_mm: tuple[float, f
         layout = _layout(parts, spec.attempts, area, gap, draw, start)
         if layout is not None:
             return layout
-    raise ConfigError(
+    raise NoRoomError(
         f"no room for {len(parts)} parts on {area[0]:g} × {area[1]:g} mm with {gap:g} mm between them, after "
         f"{spec.restarts + 1} layouts of {spec.attempts} attempts a part: lower count or placement.gap_mm, "
         "raise stage.size_mm, or widen position_mm where it is given"

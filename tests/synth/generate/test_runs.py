@@ -19,6 +19,7 @@ from flawsmith.core.geometry import mask_box
 from flawsmith.dataset import Dataset
 from flawsmith.synth import draw
 from flawsmith.synth.assets import load_assets
+from flawsmith.synth.distribution import NoRoomError
 from flawsmith.synth.generate import Limits, Plan, generate, images_of, run, shoot
 from flawsmith.synth.generate.job import Outcome
 from flawsmith.synth.generate.preview import preview
@@ -297,6 +298,18 @@ def test_a_part_that_is_wrong_as_a_whole_is_labelled_without_a_region(
     assert not row["manifest"]["healthy"]
     assert not row["manifest"]["defects"]
     assert row["parts"][0]["faults"] == ["missing nut"]
+
+
+def test_a_draw_without_room_is_drawn_again_unless_none_has_any(scene: Path) -> None:
+    def attempts(count: str) -> set[int]:
+        rust = f"defects=[{{kind: rust, count: {count}, diameter_mm: 16, where: {{normal: {{max_deg: 20}}}}}}]"
+        job = images_of(scene, 0, "relief", overrides=[rust, "healthy=0"])
+        studio = shoot.Studio(job.spec, load_assets(job.spec, job.base), 0, "relief", job.spec.render)
+        return {shoot.flawed_view(studio, index).attempt for index in range(8)}
+
+    assert attempts("{choice: [1, 12]}") > {0}  # some at once, some only on another try
+    with pytest.raises(NoRoomError, match="no place"):
+        attempts("12")
 
 
 @pytest.fixture(scope="module")

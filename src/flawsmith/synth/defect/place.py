@@ -14,6 +14,7 @@ from flawsmith.synth.defect.edges import Edges, sharp_edges
 from flawsmith.synth.defect.rays import first_hit, in_the_open, wall_below
 from flawsmith.synth.defect.settings import Where
 from flawsmith.synth.defect.soup import Soup, soup_of
+from flawsmith.synth.distribution import NoRoomError
 
 ATTEMPTS = 300
 _RAYS = 6  # tried before a point counts as closed in
@@ -106,7 +107,7 @@ def place(
             return here
         refused["other defects: lower `count`, or make them smaller"] += 1
     reason, times = refused.most_common(1)[0]
-    raise ConfigError(
+    raise NoRoomError(
         f"part {part.name!r}: no place for a defect patch of {2 * patch.half_mm:.3g} mm in {ATTEMPTS} attempts; "
         f"{times} of them met {reason}"
     )

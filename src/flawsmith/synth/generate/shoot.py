@@ -14,6 +14,7 @@ from flawsmith.core.errors import DataError
 from flawsmith.core.geometry import mask_box
 from flawsmith.synth.assets import Assets
 from flawsmith.synth.camera import camera_names
+from flawsmith.synth.distribution import NoRoomError
 from flawsmith.synth.draw import TEXELS_PER_PX, draw_scene
 from flawsmith.synth.render import RenderSettings, render
 from flawsmith.synth.scene import Camera, Rendering, Scene, Shape
@@ -21,6 +22,7 @@ from flawsmith.synth.sensor import distort, ideal
 from flawsmith.synth.spec import SceneSpec
 
 TRIES = 25  # views of one image before it is given up
+_HOPELESS = 5  # of them without room for what is drawn
 _SCENES_APART = 1_000_000_000  # between the number of a scene and that of its next try
 _WINDOW_PX = 96  # a defect is compared with its absence in a square of this size: one size, one compiled kernel
 _MARGIN_PX = 8  # round the defect, in the window
@@ -100,8 +102,7 @@ class Look:
 
 def flawed_view(studio: Studio, index: int) -> View:
     """The first try that shows a defect well enough. Raises `DataError` after `TRIES` that do not."""
-    for attempt in range(TRIES):
-        scene = studio.draw(index, attempt, healthy=False)
+    for attempt, scene in _draws(studio, index, healthy=False):
         look = _looked_at(studio, replace(scene, camera=ideal(scene.camera)))
         view = None if look is None else _rendered(studio, look, scene.camera, attempt)
         if view is not None:
@@ -114,8 +115,8 @@ def flawed_view(studio: Studio, index: int) -> View:
 
 def healthy_view(studio: Studio, index: int, attempt: int | None = None) -> View:
     """The scene without defects: as drawn at `attempt`, or the first try that shows a part."""
-    for number in range(TRIES) if attempt is None else [attempt]:
-        scene = studio.draw(index, number, healthy=True)
+    given = [(attempt, studio.draw(index, attempt, healthy=True))] if attempt is not None else None
+    for number, scene in given or _draws(studio, index, healthy=True):
         rendered = replace(scene, camera=ideal(scene.camera))
         shapes = studio.shapes(rendered)
         if attempt is None and not _shows_part(studio, _glance(studio, rendered, shapes)[0]):
@@ -123,6 +124,20 @@ def healthy_view(studio: Studio, index: int, attempt: int | None = None) -> View
         rendering = distort(studio.render(rendered, shapes), rendered.camera, scene.camera)
         return View(scene, rendering, np.zeros(0), number)
     raise DataError(f"image {index}: none of {TRIES} views shows a part: aim the camera at it, or place it nearer")
+
+
+def _draws(studio: Studio, index: int, healthy: bool) -> Iterator[tuple[int, Scene]]:
+    """The scenes of all tries with their numbers. A draw without room is passed over, until there is no hope."""
+    refused = 0
+    for attempt in range(TRIES):
+        try:
+            scene = studio.draw(index, attempt, healthy)
+        except NoRoomError:
+            refused += 1
+            if refused == _HOPELESS:
+                raise
+            continue
+        yield attempt, scene
 
 
 def without(scene: Scene, gone: Sequence[int]) -> Scene:
