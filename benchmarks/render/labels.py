@@ -6,6 +6,7 @@ holes are solid in it.
 
     python benchmarks/render/labels.py --count 1000        # goes on where it stopped; hours on two cores
     python benchmarks/render/labels.py --count 12 --out /tmp/labels.jsonl
+    python benchmarks/render/labels.py --first 500 --out /tmp/half.jsonl   # a second process; then join the files
 """
 
 import argparse
@@ -44,12 +45,13 @@ CAMERAS = {"conveyor": ("arch", 60), "sheet": ("line", 50), "robot_plate": ("rob
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1000, help="images in all")
+    parser.add_argument("--first", type=int, default=0, help="number of the first image")
     parser.add_argument("--out", type=Path, default=RESULTS / "render_labels.jsonl", help="a line per image")
     args = parser.parse_args()
     lines = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
     done = {line["image"] for line in lines}
     studios = {name: studio(name) for name in SPECS}
-    for number in (n for n in range(args.count) if n not in done):
+    for number in (n for n in range(args.first, args.count) if n not in done):
         name = list(SPECS)[number % len(SPECS)]
         lines.append({"image": number, "stage": name, **judge(studios[name], number // len(SPECS))})
         with args.out.open("a") as file:
