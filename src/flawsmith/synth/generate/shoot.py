@@ -25,6 +25,7 @@ TRIES = 25  # views of one image before it is given up
 _HOPELESS = 5  # of them without room for what is drawn
 _SCENES_APART = 1_000_000_000  # between the number of a scene and that of its next try
 _WINDOW_PX = 96  # a defect is compared with its absence in a square of this size: one size, one compiled kernel
+_SMALL_PX = 288  # a whole image up to this size costs less than the windows of two defects
 _MARGIN_PX = 8  # round the defect, in the window
 _WINDOW_SPP = 16
 _LEFT = 0.5  # a defect of which shrinking leaves less is thin
@@ -233,19 +234,19 @@ def _compared(
 ) -> tuple[np.ndarray, np.ndarray, Rendering | None]:
     """Of each defect: its mean change of the image, share of full scale, and its pixels in the image.
 
-    coverage: at a glance; numbers: of those that are worth comparing, the others get 0. Compared in small windows with
-    the scene without any defect, at few paths a pixel; what noise alone changes beside the defects is taken off. A
-    small image is one window, and where it is as good as the finished one, that is given too.
+    coverage: at a glance; numbers: of those that are worth comparing, the others get 0. Compared with the scene without
+    any defect, at few paths a pixel: in small windows, as a large image would cost too much to be thrown away, a small
+    one as a whole, which then is the finished image. What noise alone changes beside the defects is taken off.
     """
     contrast, area = np.zeros((2, len(coverage)))
     bare = without(scene, range(len(coverage)))
     bare_shapes = studio.shapes(bare)
-    settings = studio.settings.model_copy(update={"keep_flaws": 1, "spp": min(studio.settings.spp, _WINDOW_SPP)})
-    flawed = None
+    quick = studio.settings.model_copy(update={"keep_flaws": 1, "spp": min(studio.settings.spp, _WINDOW_SPP)})
+    flawed, small = None, _is_small(scene.camera)
     for camera, shares in _windows(scene.camera, {k: coverage[k] for k in numbers}, studio.glance):
         here = replace(scene, camera=camera)
-        flawed = studio.render(here, shapes, settings)
-        twin = studio.render(replace(bare, camera=camera), bare_shapes, settings)
+        flawed = studio.render(here, shapes, studio.settings if small else quick)
+        twin = studio.render(replace(bare, camera=camera), bare_shapes, quick)
         change = np.abs(_level(flawed.rgb, scene) - _level(twin.rgb, scene))
         beside = (flawed.coverage < 0.01).all(0)
         noise = float(change[beside].mean()) if beside.any() else 0.0
@@ -253,12 +254,11 @@ def _compared(
         for k, share in shares.items():
             area[k] = seen[k].sum() / scale**2 / share
             contrast[k] = max(float(change[seen[k]].mean()) - noise, 0.0) if seen[k].any() else 0.0
-    finished = _is_small(scene.camera) and (settings == studio.settings or studio.renderer == "relief")
-    return contrast, area, flawed if finished else None
+    return contrast, area, flawed if small else None
 
 
 def _is_small(camera: Camera) -> bool:
-    return max(camera.width, camera.height) <= 2 * _WINDOW_PX
+    return max(camera.width, camera.height) <= _SMALL_PX
 
 
 def _windows(
