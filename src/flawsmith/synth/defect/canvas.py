@@ -126,26 +126,25 @@ def blob(canvas: Canvas, diameter_mm: float, ragged: float, feature_mm: float | 
     return (field - level).astype(np.float32)
 
 
-def distance_to_path(canvas: Canvas, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance of every texel from a polyline (P, 2) in mm, and where along it (0 … 1) the nearest point lies."""
-    x, y = (np.asarray(axis, np.float32) for axis in (canvas.x, canvas.y))
+def distance_to_path(canvas: Canvas, points: np.ndarray, reach_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    """Distance of texels within `reach_mm` of a polyline (P, 2) in mm, infinite farther off, and where along it
+    (0 … 1) the nearest point lies."""
+    line = canvas.x[0]
     lengths = np.linalg.norm(np.diff(points, axis=0), axis=1)
     starts = np.concatenate([[0.0], np.cumsum(lengths)])
-    squared, along = np.full_like(x, np.inf), np.zeros_like(x)
-    t, away, aside = (np.empty_like(x) for _ in range(3))  # in place: this is most of the time of many a stack
+    squared, along = np.full_like(canvas.x, np.inf), np.zeros_like(canvas.x)
     for a, b, start, length in zip(points[:-1], points[1:], starts[:-1], lengths, strict=True):
-        (dx, dy), (ax, ay) = ((b - a) / max(length, 1e-9)).astype(np.float32), a.astype(np.float32)
-        np.multiply(x, dx, out=t)
-        t += np.multiply(y, dy, out=aside)
-        t -= ax * dx + ay * dy
-        np.clip(t, 0, np.float32(length), out=t)
-        away[:] = (x - ax) - t * dx
-        aside[:] = (y - ay) - t * dy
-        away *= away
-        away += np.multiply(aside, aside, out=aside)
-        closer = away < squared
-        np.copyto(squared, away, where=closer)
-        np.copyto(along, (t + np.float32(start)) / np.float32(max(starts[-1], 1e-9)), where=closer)
+        low, high = np.minimum(a, b) - reach_mm, np.maximum(a, b) + reach_mm
+        (left, top), (right, bottom) = np.searchsorted(line, low), np.searchsorted(line, high, side="right")
+        here = slice(top, bottom), slice(left, right)
+        x, y = (canvas.x[here] - a[0]).astype(np.float32), (canvas.y[here] - a[1]).astype(np.float32)
+        dx, dy = ((b - a) / max(length, 1e-9)).astype(np.float32)
+        t = np.clip(x * dx + y * dy, 0, np.float32(length))
+        away = (x - t * dx) ** 2 + (y - t * dy) ** 2
+        closer = away < squared[here]
+        np.copyto(squared[here], away, where=closer)
+        np.copyto(along[here], (t + np.float32(start)) / np.float32(max(starts[-1], 1e-9)), where=closer)
+    squared[squared > reach_mm**2] = np.inf
     return np.sqrt(squared), along
 
 

@@ -102,7 +102,7 @@ class BentEdge(DefectSettings):
 
 def plough(canvas: Canvas, path: np.ndarray, width: float, depth: float, ridge: float, bare: float) -> None:
     """A V groove along `path` (P, 2): it fades in and out at the ends and skips where the pressure was low."""
-    away, along = distance_to_path(canvas, path)
+    away, along = distance_to_path(canvas, path, 3.5 * max(width / 2, 0.75 * canvas.texel_mm))  # beyond the crests
     pressure = ramp(along, -0.02, 0.15) * ramp(1 - along, -0.02, 0.2) * _varying(canvas, along)
     true = width / 2 * (0.6 + 0.4 * pressure)
     half = np.maximum(true, 0.75 * canvas.texel_mm)  # a groove finer than a texel is drawn wider and shallower

@@ -264,7 +264,7 @@ def scribble(canvas: Canvas, length: float, width: float, strokes: int, color: C
         turn = canvas.rng.uniform(-0.5, 0.5) if number else 0.0
         path = path @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
         path = path + np.array([0.0, (number + 1) // 2 * (-1) ** number * 1.8 * width])
-        away, along = distance_to_path(canvas, path)
+        away, along = distance_to_path(canvas, path, width)
         inside = ramp(width / 2 * (1 + 0.06 * canvas.noise(width / 3, 2)) - away, 0, 0.12 * width)
         dense = 0.72 + 0.2 * ramp(away, 0.2 * width, 0.5 * width) + 0.15 * ramp(np.abs(along - 0.5), 0.44, 0.5)
         dry = ramp(canvas.noise(width / 2, 3), 1.0, 2.5) * 0.5
