@@ -1,0 +1,1 @@
+"""Flank wear of cutting inserts: measured, described, estimated and forecast."""
