@@ -132,8 +132,8 @@ def headline(figures: ProvenanceFigures, rule: str) -> str:
     """One sentence for a quality engineer."""
     (bad, good), row = nouns(figures), figures.operating
     escaped, alarmed = row.escape_rate, row.false_alarm_rate
-    first = f"{escaped.k} of {escaped.n} {bad} would escape{_interval(escaped)}"
-    second = f"{alarmed.k} of {alarmed.n} {good} would be rejected{_interval(alarmed)}"
+    first = f"{escaped.k} of {escaped.n} {bad} would escape{interval_words(escaped)}"
+    second = f"{alarmed.k} of {alarmed.n} {good} would be rejected{interval_words(alarmed)}"
     if not escaped.n:
         first = f"no {bad} were evaluated, so nothing is known of escapes"
     if not alarmed.n:
@@ -148,7 +148,8 @@ def nouns(figures: ProvenanceFigures) -> tuple[str, str]:
     return "images with a defect", "images without a defect"
 
 
-def _interval(rate: Rate) -> str:
+def interval_words(rate: Rate) -> str:
+    """The exact interval in brackets, for a sentence."""
     if rate.low is None or rate.high is None:
         return ""
     return f" (95 % interval {100 * rate.low:.1f} to {100 * rate.high:.1f} %)"

@@ -120,7 +120,7 @@ def provenance_figures(provenance: Provenance, tally: ProvenanceTally) -> Proven
         outside_roi=tally.outside_roi,
         splits=dict(sorted(tally.splits.items())),
         groups=len(names),
-        group_unit=" or ".join(sorted({name.partition(":")[0] for name in names})),
+        group_unit=group_unit(names),
         parts=_parts(tally),
         operating=counts_row(rejected, defective, rules.threshold),
         image=image_figures(
@@ -191,6 +191,11 @@ def _means(kinds: list[_Estimates], masks_known: bool) -> MeanFigures:
     )
 
 
+def group_unit(groups: set[str]) -> str:
+    """What the groups are, in words: "part", "image or lot" …"""
+    return " or ".join(sorted({name.partition(":")[0] for name in groups}))
+
+
 def _parts(tally: ProvenanceTally) -> int | None:
     names = {r.part for r in tally.records}
     return None if None in names else len(names)
@@ -230,12 +235,17 @@ def remarks(tally: ProvenanceTally) -> tuple[str, ...]:
             f"The model does not know these labelled kinds: {', '.join(unknown)}. They count as defects, and are left "
             "out of the figures by class."
         )
-    groups = len({r.group for r in tally.records})
+    return (*lines, *group_remarks(images, len({r.group for r in tally.records}), tally.splits["train"]))
+
+
+def group_remarks(images: int, groups: int, trained: int) -> tuple[str, ...]:
+    """What holds of any evaluation: `groups` that the images come from, `trained` images of the training split."""
+    lines = []
     if groups < images:
         lines.append(
             f"The {images} images come from {groups} groups. Images of one group are alike, so exact intervals, which "
             "count every image as independent, are narrower than the truth; resampled intervals draw whole groups."
         )
-    if tally.splits["train"]:
-        lines.append(f"{tally.splits['train']} images are of the training split: the figures flatter the model.")
+    if trained:
+        lines.append(f"{trained} images are of the training split: the figures flatter the model.")
     return tuple(lines)

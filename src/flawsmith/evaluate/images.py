@@ -152,7 +152,7 @@ def image_figures(
     """All image-level figures of scores (N,), N > 0; `groups` (N,) names what is resampled as one."""
     points = operating_points(scores, defective)
     missing = NO_DEFECTIVE if not defective.any() else NO_HEALTHY if defective.all() else ""
-    estimates = _estimates(scores, defective, *group_weights(groups, worthwhile(resamples, groups), seed))
+    estimates = area_estimates(scores, defective, *group_weights(groups, worthwhile(resamples, groups), seed))
     return ImageFigures(
         **{name: estimate.figure(missing) for name, estimate in estimates.items()},
         f1_max_threshold=None if missing else _best_threshold(points),
@@ -170,7 +170,7 @@ def _best_threshold(points: np.ndarray) -> float:
     return float(points["threshold"][np.flatnonzero(f1 == f1.max())[-1]])
 
 
-def _estimates(
+def area_estimates(
     scores: np.ndarray, defective: np.ndarray, weights: np.ndarray, members: np.ndarray
 ) -> dict[str, Estimate]:
     """AUROC, AP and F1-max, resampled by counts per distinct score; undefined unless both kinds of image are there."""

@@ -72,6 +72,18 @@ class Estimate:
         return Figure(value=self.value, low=float(min(low, self.value)), high=float(max(high, self.value)))
 
 
+def ratio_estimate(top: np.ndarray, bottom: np.ndarray, weights: np.ndarray, members: np.ndarray) -> Estimate:
+    """Sum of `top` over sum of `bottom`, each (N,) per image, resampled by the groups of `group_weights`."""
+
+    def sums(values: np.ndarray) -> np.ndarray:
+        return np.bincount(members, values, len(weights)) @ weights
+
+    whole = float(bottom.sum())
+    with np.errstate(invalid="ignore", divide="ignore"):
+        resampled = np.where(sums(bottom) > 0, sums(top) / sums(bottom), np.nan)
+    return Estimate(float(top.sum()) / whole if whole else math.nan, resampled)
+
+
 def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
     """The mean of those that are defined, resample by resample."""
     known = [e for e in estimates if not np.isnan(e.value)]

@@ -2,6 +2,7 @@
 
 from bisect import insort
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -15,13 +16,27 @@ _DETAIL_PX = 336
 _OVERVIEW_PX = (150, _DETAIL_PX)  # largest width and height
 _CONTEXT = 1.6  # side of the detail over the larger side of what it shows
 _SMALLEST_DETAIL = 128
+_HEAT_SHARE = 0.65  # of the hottest pixels; the part stays in sight
+
+
+Badness = tuple[int, float, str]  # the worst is the smallest
+
+
+class Ranked(Protocol):
+    """What can be kept in a list of worst cases."""
+
+    @property
+    def badness(self) -> Badness: ...
+
+
+R = TypeVar("R", bound=Ranked)
 
 
 @dataclass(frozen=True, order=True)
 class Case:
     """One image of the list. Cases are ordered by `badness`, the worst first."""
 
-    badness: tuple[int, float, str]
+    badness: Badness
     sample_id: str = field(compare=False)
     score: float = field(compare=False)
     rejected: bool = field(compare=False)
@@ -32,26 +47,26 @@ class Case:
 
 
 @dataclass
-class WorstCases:
+class WorstCases(Generic[R]):
     """The `size` worst cases so far."""
 
     size: int
-    cases: list[Case] = field(default_factory=list)
+    cases: list[R] = field(default_factory=list)
 
-    def wants(self, badness: tuple[int, float, str]) -> bool:
+    def wants(self, badness: Badness) -> bool:
         return self.size > 0 and (len(self.cases) < self.size or badness < self.cases[-1].badness)
 
-    def add(self, case: Case) -> None:
-        insort(self.cases, case)
+    def add(self, case: R) -> None:
+        insort(self.cases, case, key=lambda c: c.badness)
         del self.cases[self.size :]
 
 
-def escape_badness(rejected: bool, score: float, sample_id: str) -> tuple[int, float, str]:
+def escape_badness(rejected: bool, score: float, sample_id: str) -> Badness:
     """Escapes before the caught, the lowest score first."""
     return int(rejected), score, sample_id
 
 
-def false_reject_badness(rejected: bool, score: float, sample_id: str) -> tuple[int, float, str]:
+def false_reject_badness(rejected: bool, score: float, sample_id: str) -> Badness:
     """False rejects before the passed, the highest score first."""
     return int(not rejected), -score, sample_id
 
@@ -87,6 +102,19 @@ def draw_case(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, focus
     for width, colour in ((3, (255, 255, 255)), (1, (200, 0, 60))):
         cv2.rectangle(whole, corners[:2], corners[2:], colour, width)
     return encode_png(detail), encode_png(whole)
+
+
+def thumbnail(image: np.ndarray, side_px: int) -> np.ndarray:
+    """RGB uint8 whose longer side is `side_px`, of an image (H, W) or (H, W, 3), 8 or 16 bits."""
+    return _resized(to_channels(to_uint8(image), 3), side_px / max(image.shape[:2]))
+
+
+def heated(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """picture RGB uint8 (H, W, 3) under heat float32 (h, w) in [0, 1], enlarged; where it is cold the picture stays."""
+    warmth = cv2.resize(heat.astype(np.float32), picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    colours = cv2.applyColorMap((255 * warmth).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    share = _HEAT_SHARE * warmth[..., None]
+    return ((1 - share) * picture + share * colours).round().astype(np.uint8)
 
 
 def _outlined(pixels: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:

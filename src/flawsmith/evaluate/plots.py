@@ -97,7 +97,7 @@ def score_histogram(name: str, figures: ProvenanceFigures) -> str:
         axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlim(0, 1)
-        _legend_above(axes)
+        legend_above(axes)
     return plot.svg
 
 
@@ -117,8 +117,8 @@ def sweep(name: str, figures: ProvenanceFigures) -> str:
                 axes.fill_between(threshold, low, high, step="pre", color=colour, alpha=0.15, linewidth=0)
                 axes.step(threshold, padded / total, where="pre", color=colour, label=label)
         axes.axvline(figures.operating.threshold, color=INK, linestyle="--", label="threshold")
-        _unit(axes, x_percent=False)
-        _legend_above(axes)
+        unit_axes(axes, x_percent=False)
+        legend_above(axes)
     return plot.svg
 
 
@@ -130,7 +130,7 @@ def roc(name: str, figures: ProvenanceFigures) -> str:
         false_rejects = np.array(points.false_rejects) / figures.healthy
         axes.plot(false_rejects, np.array(points.correct_rejects) / figures.defective, color=CURVE)
         _point(axes, figures.operating.false_alarm_rate.value, figures.operating.recall.value)
-        _unit(axes)
+        unit_axes(axes)
     return plot.svg
 
 
@@ -141,14 +141,14 @@ def precision_recall(name: str, figures: ProvenanceFigures) -> str:
         axes = plot.axes
         axes.step(caught / figures.defective, caught / (caught + alarms), where="post", color=CURVE)
         _point(axes, figures.operating.recall.value, figures.operating.precision.value)
-        _unit(axes)
+        unit_axes(axes)
     return plot.svg
 
 
 def pixel_precision_recall(name: str, figures: ProvenanceFigures) -> str:
     with drawing(name, "recall", "precision", THIRD) as plot:
         plot.axes.step(*figures.pixels.precision_recall, where="pre", color=CURVE)
-        _unit(plot.axes)
+        unit_axes(plot.axes)
     return plot.svg
 
 
@@ -157,7 +157,7 @@ def overlap(name: str, figures: ProvenanceFigures) -> str:
         axes = plot.axes
         axes.plot(*figures.pixels.per_region_overlap, color=CURVE)
         axes.axvline(0.05, color="#8a949e", linestyle=":")
-        _unit(axes)
+        unit_axes(axes)
         axes.set_xlim(0, 0.3)
     return plot.svg
 
@@ -169,24 +169,24 @@ def dice(name: str, figures: ProvenanceFigures) -> str:
         axes.step(*pixels.dice_by_threshold, where="pre", color=CURVE)
         axes.axvline(figures.operating.threshold, color=INK, linestyle="--", label="threshold")
         _point(axes, pixels.best_dice_threshold, pixels.best_dice.value, CURVE, "best")
-        _unit(axes, x_percent=False)
+        unit_axes(axes, x_percent=False)
         axes.yaxis.set_major_formatter("{x:.1f}")
-        _legend_above(axes)
+        legend_above(axes)
     return plot.svg
 
 
 def _point(axes: Axes, x: float | None, y: float | None, colour: str = INK, label: str = "operating point") -> None:
     if x is not None and y is not None:
         axes.plot([x], [y], "o", color=colour, label=label, clip_on=False, zorder=5)
-        _legend_above(axes)
+        legend_above(axes)
 
 
-def _unit(axes: Axes, x_percent: bool = True) -> None:
+def unit_axes(axes: Axes, x_percent: bool = True) -> None:
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     if x_percent:
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
-def _legend_above(axes: Axes) -> None:
+def legend_above(axes: Axes) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, borderaxespad=0.2, columnspacing=1.2)

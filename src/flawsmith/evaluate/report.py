@@ -2,6 +2,7 @@
 
 import base64
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -31,6 +32,19 @@ def render(evaluation: Evaluation) -> str:
     """The page. Every text of the data set is escaped by the template engine."""
     from flawsmith.evaluate.plots import plots  # matplotlib is slow to import, and only the page needs it
 
+    return filled(
+        "report.html.jinja",
+        e=evaluation,
+        main=evaluation.main,
+        nouns=nouns(evaluation.main),
+        origin=ORIGIN,
+        plots={p.provenance: plots(p) for p in evaluation.provenances},
+        points={p.provenance: listed(p.image.operating_points) for p in evaluation.provenances},
+    )
+
+
+def filled(template: str, **values: Any) -> str:
+    """A template of this folder, filled in; it knows the version and the filters below."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -39,15 +53,7 @@ def render(evaluation: Evaluation) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "number": number, "amount": amount, "data_uri": data_uri}
-    return environment.get_template("report.html.jinja").render(
-        e=evaluation,
-        main=evaluation.main,
-        nouns=nouns(evaluation.main),
-        origin=ORIGIN,
-        plots={p.provenance: plots(p) for p in evaluation.provenances},
-        points={p.provenance: listed(p.image.operating_points) for p in evaluation.provenances},
-        version=__version__,
-    )
+    return environment.get_template(template).render(**values, version=__version__)
 
 
 def listed(points: OperatingPoints) -> list[tuple[float, int, int, int, int]]:

@@ -1,5 +1,6 @@
 """The main figures as rows of a terminal table."""
 
+from flawsmith.evaluate.class_evaluation import ClassEvaluation
 from flawsmith.evaluate.evaluation import Evaluation
 from flawsmith.evaluate.intervals import Figure, Rate
 
@@ -22,6 +23,24 @@ def headline_rows(evaluation: Evaluation) -> list[Row]:
         _figure("box mAP, COCO .5:.95", main.means.boxes.coco_50_95),
     ]
     return rows + [_figure(f"pixel Dice, {kind.kind}", kind.pixels.dice) for kind in main.kinds if len(main.kinds) > 1]
+
+
+def class_rows(evaluation: ClassEvaluation) -> list[Row]:
+    """As `headline_rows`, of a classifier."""
+    main = evaluation.main
+    rows = [
+        ("images, of known classes / of others", f"{main.known} / {main.foreign}", ""),
+        _rate("right class", main.accuracy),
+        _figure("balanced accuracy", main.balanced_accuracy),
+    ]
+    if main.passing:
+        rows += [_rate("escapes", main.passing.escapes), _rate("false rejects", main.passing.false_rejects)]
+    rows += [
+        _rate("known images called unknown", main.unknown.known),
+        _figure("calibration error", main.calibration.ece),
+        _figure("… of a perfect model, by chance", main.calibration.perfect_ece),
+    ]
+    return rows + [_rate(f"recall, {found.label}", found.recall) for found in main.classes]
 
 
 def _rate(name: str, rate: Rate) -> Row:

@@ -132,7 +132,8 @@ class ProvenanceTally:
         self.defects: Counter[str] = Counter()
         self.found: Counter[str] = Counter()  # touched by a region of any kind
         self.unmarked = self.boxes_only = self.outside_roi = 0
-        self.worst_defective, self.worst_healthy = WorstCases(rules.pictures), WorstCases(rules.pictures)
+        self.worst_defective: WorstCases[Case] = WorstCases(rules.pictures)
+        self.worst_healthy: WorstCases[Case] = WorstCases(rules.pictures)
 
     def add(self, sample: Sample, prediction: Prediction) -> None:
         """One image; its maps are not kept."""
