@@ -107,7 +107,7 @@ def prepare(args: argparse.Namespace, work: Path) -> tuple[Path, Path]:
     """A trained model and its recipe: given, kept from before, or made of synthetic surfaces."""
     from flawsmith.dataset import Dataset
     from flawsmith.decide import Decision, RegionRule, load_decision
-    from flawsmith.deploy.segmenter import ExportRequest, export_segmenter
+    from flawsmith.deploy.request import ExportRequest, export_model
     from flawsmith.model.segment import Segmenter
 
     run, recipe = args.run or work / "run", work / "recipe"
@@ -122,7 +122,7 @@ def prepare(args: argparse.Namespace, work: Path) -> tuple[Path, Path]:
         )
         request = ExportRequest(images=8 if args.quick else 60, calibration_images=8 if args.quick else 48)
         log: Callable[[str], None] = lambda step: print(f"export: {step}", file=sys.stderr, flush=True)  # noqa: E731
-        export_segmenter(Segmenter.load(run), Dataset.open(data), decision, recipe, request, log)
+        export_model(Segmenter.load(run), Dataset.open(data), decision, recipe, request, log)
     return run, recipe
 
 
