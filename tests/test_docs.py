@@ -70,10 +70,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_every_setting_named_in_the_docs_exists() -> None:
+    from flawsmith.model.classify import ClassifySettings
     from flawsmith.model.segment import SegmentSettings
 
-    defaults = SegmentSettings().model_dump()
-    names = re.findall(r"`((?:net|train|augment)\.(?!py\b)[a-z_0-9]+)", "".join(page.read_text() for page in PAGES))
+    defaults = ClassifySettings().model_dump() | SegmentSettings().model_dump()
+    groups = "net|train|augment|tune|head|backbone"
+    names = re.findall(rf"`((?:{groups})\.(?!py\b)[a-z_0-9]+)", "".join(page.read_text() for page in PAGES))
     assert names
     for name in names:
         group, key = name.split(".")

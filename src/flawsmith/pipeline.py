@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
@@ -14,17 +14,24 @@ from flawsmith.dataset.duplicates import look_alikes
 from flawsmith.dataset.few import with_labelled
 from flawsmith.dataset.split import SplitRule, plan_split, save_split
 from flawsmith.decide.calibrate import calibrate, check_enough
+from flawsmith.decide.classes import asked_of, first_decision
 from flawsmith.decide.report import CalibrationReport
 from flawsmith.decide.request import CalibrationRequest
-from flawsmith.decide.rules import Decision, check_kinds, decide
+from flawsmith.decide.rules import Decision, check_kinds, decide, save_decision
 from flawsmith.deploy.export import Export
-from flawsmith.deploy.segmenter import ExportRequest, export_segmenter
+from flawsmith.deploy.request import ExportRequest, export_model
+from flawsmith.evaluate.class_evaluation import ClassEvaluation, evaluate_classes
+from flawsmith.evaluate.classes import ClassScore
 from flawsmith.evaluate.evaluation import DatasetFacts, Evaluation, evaluate
+from flawsmith.model.classify import Classifier, ClassifySettings
 from flawsmith.model.crops import usable
+from flawsmith.model.models import Model
 from flawsmith.model.segment import WEIGHTS, Segmenter, SegmentSettings, fingerprints
 from flawsmith.model.train import CHECKPOINT, Progress
 
+Trained = TypeVar("Trained", Segmenter, Classifier)
 Scored = Iterator[tuple[Sample, Prediction]]
+Judged = tuple[Sample, ClassScore]
 
 
 def split_dataset(
@@ -71,7 +78,34 @@ def train_segmenter(
     on_step: Callable[[Progress], None] = lambda progress: None,
 ) -> Segmenter:
     """Learn from the train split, stop on the val split, keep model, checkpoint, logs and settings in `run`."""
-    settings = settings or SegmentSettings()
+    train, val = training_data(folder, labelled, (settings or SegmentSettings()).train.seed)
+    return _trained(Segmenter(settings), train, val, run, resume, overwrite, on_step)
+
+
+def train_classifier(
+    folder: Path,
+    run: Path,
+    settings: ClassifySettings | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_step: Callable[[Progress], None] = lambda progress: None,
+) -> Classifier:
+    """As `train_segmenter`, from the labels of whole images; `run` gets a decision to begin with as well."""
+    train, val = training_data(folder)
+    model = _trained(Classifier(settings), train, val, run, resume, overwrite, on_step)
+    save_decision(run / "decision.json", first_decision(model.spec))
+    return model
+
+
+def _trained(
+    model: Trained,
+    train: Dataset,
+    val: Dataset | None,
+    run: Path,
+    resume: bool,
+    overwrite: bool,
+    on_step: Callable[[Progress], None],
+) -> Trained:
     if run.is_dir() and any(run.iterdir()) and not (resume or overwrite):
         raise ConfigError(f"{run} is not empty: add --resume to go on, --overwrite to start anew, or choose another")
     fresh = not (resume and (run / CHECKPOINT).exists())
@@ -79,25 +113,51 @@ def train_segmenter(
         raise ConfigError(f"{run} holds a finished model and no checkpoint to resume; choose another folder")
     if fresh:
         check_free(run, overwrite or resume, "run")
-    train, val = training_data(folder, labelled, settings.train.seed)
     if fresh:
         with staged_folder(run, overwrite or resume, "run") as stage:
-            _keep_settings(stage, settings)
-    model = Segmenter(settings).fit(train, val, run, resume, on_step)
+            _keep_settings(stage, model.settings)
+    model.fit(train, val, run, resume, on_step)
     model.save(run)
     _keep_settings(run, model.settings)
     return model
 
 
-def _keep_settings(run: Path, settings: SegmentSettings) -> None:
+def _keep_settings(run: Path, settings: SegmentSettings | ClassifySettings) -> None:
     text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
     write_atomic(run / "settings.yaml", text.encode())
 
 
-def score(model: Segmenter, dataset: Dataset, roi: np.ndarray | None = None) -> Scored:
+def score(model: Model, dataset: Dataset, roi: np.ndarray | None = None) -> Scored:
     """Every image of `dataset` with what the model says of it, one at a time."""
     for sample in dataset:
         yield sample, next(model.predict([sample.image()], roi))
+
+
+def evaluate_classifier(
+    model: Classifier,
+    dataset: Dataset,
+    split: str,
+    roi: np.ndarray | None = None,
+    watch: Callable[[Iterator[Judged]], Iterator[Judged]] = lambda pairs: pairs,
+) -> ClassEvaluation:
+    """Figures on one split, with the pictures that explain them. Raises as `unseen`."""
+    part = unseen(model, dataset.split(split))
+    known = {name: row for row, name in enumerate(dataset.column("id"))}
+
+    def judged() -> Iterator[Judged]:
+        for sample in part:
+            seen = next(model.look([sample.image()], roi=roi))
+            yield sample, ClassScore(**vars(seen))
+
+    return evaluate_classes(
+        watch(judged()),
+        model.spec.classes,
+        healthy=model.spec.healthy,
+        lookup=lambda name: dataset[known[name]].image(),
+        dataset=DatasetFacts(
+            name=dataset.info.name, content_hash=dataset.info.content_hash, split=split, model=model.identity(roi)
+        ),
+    )
 
 
 def evaluate_model(
@@ -129,7 +189,7 @@ def evaluate_model(
     )
 
 
-def unseen(model: Segmenter, part: Dataset) -> Dataset:
+def unseen(model: Model, part: Dataset) -> Dataset:
     """`part` itself. Raises `DataError` when the model learnt from any of its images: figures would be too good."""
     known = int(np.isin(fingerprints(part), model.trained_on_).sum())
     if known:
@@ -149,7 +209,7 @@ def _in_words(decision: Decision, kinds: tuple[str, ...]) -> str:
 
 
 def calibrate_model(
-    model: Segmenter,
+    model: Model,
     dataset: Dataset,
     request: CalibrationRequest,
     roi: np.ndarray | None = None,
@@ -157,6 +217,8 @@ def calibrate_model(
 ) -> CalibrationReport:
     """Choose thresholds and areas on the request's split. Raises `GateError` where the target cannot be shown."""
     part = unseen(model, dataset.split(request.split))
+    if model.spec.task == "classify" and not request.kinds:
+        request = request.model_copy(update={"kinds": asked_of(model.spec, request)})
     check_enough(part, request)
     request = request.model_copy(
         update={
@@ -169,7 +231,7 @@ def calibrate_model(
 
 
 def export_recipe(
-    model: Segmenter,
+    model: Model,
     dataset: Dataset,
     decision: Decision,
     out: Path,
@@ -177,4 +239,4 @@ def export_recipe(
     say: Callable[[str], None] = lambda step: None,
 ) -> Export:
     """Write the recipe behind the parity gate. Raises `GateError` where an engine flips a verdict."""
-    return export_segmenter(model, dataset, decision, out, request or ExportRequest(), say)
+    return export_model(model, dataset, decision, out, request or ExportRequest(), say)

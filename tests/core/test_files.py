@@ -14,7 +14,7 @@ import pytest
 
 from flawsmith.core import files
 from flawsmith.core.errors import ConfigError, DataError, EnvironmentFault
-from flawsmith.core.files import read_json, sha256_of, staged_folder, write_atomic, write_json
+from flawsmith.core.files import cache_folder, read_json, sha256_of, staged_folder, write_atomic, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -247,3 +247,10 @@ def test_a_read_only_folder_is_an_environment_fault(public_folder):
     opened = subprocess.run(run, capture_output=True, text=True, check=False)
     assert (opened.returncode, opened.stderr.strip()) == (1, "the control: written")
     assert json.loads((folder / "a.json").read_text()) == 1
+
+
+def test_the_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "flawsmith"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "flawsmith"

@@ -16,7 +16,7 @@ from flawsmith.core.sample import Sample
 from flawsmith.dataset.manifest import Dataset, DatasetInfo
 from flawsmith.dataset.write import write_dataset
 from flawsmith.decide.rules import Decision, RegionRule, save_decision
-from flawsmith.deploy.segmenter import spread
+from flawsmith.deploy.request import spread
 from flawsmith.line.recipe import open_recipe
 from flawsmith.model.segment import NetSettings, Segmenter, SegmentSettings
 from flawsmith.model.train import TrainSettings

@@ -9,8 +9,9 @@ from flawsmith.core.spec import Run, predict_image
 from flawsmith.deploy import parity as parity_module
 from flawsmith.deploy.onnx_graph import export_onnx
 from flawsmith.deploy.openvino_graph import calibration_tiles, to_int8, to_openvino
-from flawsmith.deploy.parity import Case, Parity, check_parity, torch_run
+from flawsmith.deploy.parity import Case, Parity, check_parity
 from flawsmith.line.engine import INT8_FILES, ONNX_FILE, OPENVINO_FILES, engine_spec, open_engine
+from flawsmith.model.run import torch_run
 from tiny_recipe import DECISION, shifted_net, tiny_net, tiny_samples, tiny_spec
 
 Files = dict[str, dict[str, bytes]]

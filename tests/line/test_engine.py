@@ -15,9 +15,9 @@ from flawsmith.core.errors import ConfigError, DataError, EnvironmentFault
 from flawsmith.core.spec import predict_image
 from flawsmith.deploy.onnx_graph import export_onnx
 from flawsmith.deploy.openvino_graph import calibration_tiles, to_int8, to_openvino
-from flawsmith.deploy.parity import torch_run
 from flawsmith.line import engine as engine_module
 from flawsmith.line.engine import ENGINES, ONNX_FILE, Engine, engine_spec, open_engine
+from flawsmith.model.run import torch_run
 from tiny_recipe import DTYPES, tiny_image, tiny_net, tiny_samples, tiny_spec
 
 VARIANTS = [(1, 8), (3, 8), (1, 16)]

@@ -14,9 +14,9 @@ from flawsmith.core.errors import ConfigError
 from flawsmith.core.image import decode, encode_png
 from flawsmith.core.spec import predict_image
 from flawsmith.decide import decide
-from flawsmith.deploy.parity import torch_run
 from flawsmith.line.engine import ENGINES
 from flawsmith.line.inspector import Inspector
+from flawsmith.model.run import torch_run
 from tiny_recipe import tiny_image, tiny_net
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from flawsmith.model.loss import LOSSES, adaptive, both, cross_entropy, dice_loss
+from flawsmith.model.loss import LOSSES, adaptive, both, classes, cross_entropy, dice_loss
 
 
 @pytest.fixture
@@ -60,7 +60,19 @@ def test_adaptive_switches_from_cross_entropy_to_dice_at_the_published_point() -
     assert float(adaptive(near, target)) == float(dice_loss(near, target))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+def test_soft_labels_of_classes_are_followed_to_their_shares() -> None:
+    target = torch.tensor([[0.7, 0.3, 0.0]])
+    logits = torch.zeros_like(target).requires_grad_()
+    optimizer = torch.optim.Adam([logits], 0.1)
+    for _ in range(500):
+        optimizer.zero_grad()
+        classes(logits, target).backward()
+        optimizer.step()
+    found = torch.softmax(logits.detach(), dim=1)
+    assert torch.allclose(found, 0.9 * target + 0.1 / 3, atol=0.01)
+
+
+@pytest.mark.parametrize("name", ["adaptive", "sum"])
 def test_following_the_loss_finds_the_mask(name: str) -> None:
     target = torch.zeros(1, 1, 16, 16)
     target[..., 3:9, 5:12] = 1

@@ -55,7 +55,7 @@ def test_it_learns_and_keeps_the_best_weights(data: Dataset, tmp_path: Path) -> 
     losses = [p.loss for p in seen]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
     state = model.state_
-    assert state.best == max(h["iou"] for h in state.history)
+    assert state.best == max(h["score"] for h in state.history)
     assert list((tmp_path / "tensorboard").glob("events*"))
 
 
@@ -220,7 +220,7 @@ def test_validation_that_finds_nothing_does_not_keep_the_first_checkpoint(data: 
 def test_healthy_validation_images_alone_judge_nothing(data: Dataset) -> None:
     healthy = data.where(np.array(data.column("healthy")))
     state = Segmenter(tiny("train.steps=4", "train.validate_every=2")).fit(data, healthy).state_
-    assert all("iou" not in record for record in state.history)
+    assert all("score" not in record for record in state.history)
 
 
 def test_identity_is_that_of_weights_and_region(data: Dataset, tmp_path: Path) -> None:

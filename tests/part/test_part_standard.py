@@ -8,7 +8,7 @@ from part_files import read_unguarded
 from flawsmith.core.errors import ConfigError, EnvironmentFault
 from flawsmith.part import make_part
 from flawsmith.part import standard as made
-from flawsmith.part.standard import KINDS, cache_folder, designation, make_step, sizes
+from flawsmith.part.standard import KINDS, designation, make_step, sizes
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +60,6 @@ def test_the_second_time_comes_from_the_cache(cache: Path, monkeypatch: pytest.M
 def test_the_same_request_gives_the_same_bytes(cache: Path, tmp_path: Path) -> None:
     first, second = (make_step("washer", "M10", cache=folder).read_bytes() for folder in (cache, tmp_path))
     assert first == second
-
-
-def test_the_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "flawsmith" / "parts"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder() == Path.home() / ".cache" / "flawsmith" / "parts"
 
 
 def test_a_pitch_can_be_named_and_the_coarse_one_is_the_default() -> None:

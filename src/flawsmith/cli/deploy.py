@@ -35,12 +35,12 @@ def export(
     from flawsmith.cli.output import emit_json, say
     from flawsmith.dataset.manifest import Dataset
     from flawsmith.decide.rules import load_decision
-    from flawsmith.deploy.segmenter import ExportRequest, export_segmenter
+    from flawsmith.deploy.request import ExportRequest, export_model
     from flawsmith.line.recipe import read_roi
-    from flawsmith.model.segment import Segmenter
+    from flawsmith.model.models import load_model
 
     rules = load_decision(decision)
-    trained = Segmenter.load(model)
+    trained = load_model(model)
     region = read_roi(roi) if roi else None
     headline, figures = _figures(metrics, trained.identity(region)) if metrics else ("", ())
     request = ExportRequest(
@@ -56,7 +56,7 @@ def export(
         threads=threads,
         overwrite=overwrite,
     )
-    done = export_segmenter(trained, Dataset.open(dataset), rules, out, request, say)
+    done = export_model(trained, Dataset.open(dataset), rules, out, request, say)
     if as_json:
         emit_json(_report(done, out))
     else:

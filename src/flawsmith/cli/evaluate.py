@@ -1,12 +1,10 @@
 """`flawsmith evaluate` and `flawsmith calibrate`."""
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import typer
-
-if TYPE_CHECKING:
-    from flawsmith.evaluate.evaluation import Evaluation
 
 MODEL = typer.Argument(help="Run folder of flawsmith train.")
 DATASET = typer.Argument(help="Data set folder.")
@@ -33,42 +31,40 @@ def evaluate(
 ) -> None:
     """Figures of a model on one split: report.html and metrics.json."""
     from flawsmith import pipeline
-    from flawsmith.cli.output import emit_json, say, track
+    from flawsmith.cli.output import emit_json, emit_table, say, track
+    from flawsmith.core.errors import ConfigError
     from flawsmith.core.files import check_free
     from flawsmith.dataset import Dataset
     from flawsmith.decide.rules import load_decision
+    from flawsmith.evaluate.class_report import write_class_report
     from flawsmith.evaluate.report import write_report
+    from flawsmith.evaluate.rows import class_rows, headline_rows
     from flawsmith.line.recipe import read_roi
-    from flawsmith.model.segment import Segmenter
+    from flawsmith.model.classify import Classifier
+    from flawsmith.model.models import load_model
 
     out = out or model / f"report-{split}"
     check_free(out, overwrite, "report")
-    data = Dataset.open(dataset)
+    data, region = Dataset.open(dataset), read_roi(roi) if roi else None
     total = len(data.split(split))
     rules = load_decision(decision) if decision else None
-    evaluation = pipeline.evaluate_model(
-        Segmenter.load(model),
-        data,
-        split,
-        rules,
-        read_roi(roi) if roi else None,
-        lambda pairs: track(pairs, "evaluating", total),
-    )
-    page = write_report(evaluation, out, overwrite)
-    if as_json:
-        emit_json(evaluation.to_json())
+    trained = load_model(model)
+    watch: Any = partial(track, what="evaluating", total=total)
+    if isinstance(trained, Classifier):
+        if rules:
+            raise ConfigError("--decision is about regions; a classifier is judged by its classes: leave it out")
+        told = pipeline.evaluate_classifier(trained, data, split, region, watch)
+        page, headline, rows, figures = write_class_report(told, out, overwrite), told.headline, class_rows(told), told
     else:
-        show(evaluation)
-    say(evaluation.headline)
+        evaluation = pipeline.evaluate_model(trained, data, split, rules, region, watch)
+        page, headline = write_report(evaluation, out, overwrite), evaluation.headline
+        rows, figures = headline_rows(evaluation), evaluation
+    if as_json:
+        emit_json(figures.to_json())
+    else:
+        emit_table("figures", ("figure", "value", "95 % interval"), rows)
+    say(headline)
     say(f"report: {page}")
-
-
-def show(evaluation: "Evaluation") -> None:
-    """The main figures as a table, k/n and 95 % interval where a figure is a proportion."""
-    from flawsmith.cli.output import emit_table
-    from flawsmith.evaluate.rows import headline_rows
-
-    emit_table("figures", ("figure", "value", "95 % interval"), headline_rows(evaluation))
 
 
 def calibrate(
@@ -105,7 +101,7 @@ def calibrate(
     from flawsmith.decide.request import CalibrationRequest
     from flawsmith.decide.rules import save_decision
     from flawsmith.line.recipe import read_roi
-    from flawsmith.model.segment import Segmenter
+    from flawsmith.model.models import load_model
 
     if out.exists() and not overwrite:
         raise ConfigError(f"{out} exists: choose another --out or add --overwrite")
@@ -135,7 +131,7 @@ def calibrate(
     data = Dataset.open(dataset)
     total = len(data.split(split))
     report = pipeline.calibrate_model(
-        Segmenter.load(model),
+        load_model(model),
         data,
         request,
         read_roi(roi) if roi else None,

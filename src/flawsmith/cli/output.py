@@ -61,7 +61,7 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T
 
 @contextmanager
 def training_bar() -> "Iterator[Callable[[Progress], None]]":
-    """A bar with loss, IoU and ETA on a terminal; a plain line now and then elsewhere."""
+    """A bar with loss, validation score and ETA on a terminal; a plain line now and then elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -72,8 +72,8 @@ def training_bar() -> "Iterator[Callable[[Progress], None]]":
         task = bar.add_task("training", total=None, figures="")
 
         def on_step(now: "Progress") -> None:
-            iou = "-" if now.iou is None else f"{now.iou:.3f}"
-            figures = f"loss {now.loss:.3f}  IoU {iou}"
+            score = "-" if now.score is None else f"{now.score:.3f}"
+            figures = f"loss {now.loss:.3f}  {now.measure} {score}"
             bar.update(task, completed=now.step, total=now.steps, figures=figures)
             if not console.is_terminal and now.step % 100 == 0:
                 say(f"step {now.step}/{now.steps}  {figures}")

@@ -48,3 +48,50 @@ def segment(
         emit_json(report)
     say(f"{out}: {state.step} steps, validation IoU {report['iou']:.3f} at step {state.best_step}")
     say(f"next: flawsmith evaluate {out} {dataset}")
+
+
+@app.command()
+def classify(
+    dataset: Path = typer.Argument(help="Data set folder with splits (see: flawsmith dataset split)."),
+    out: Path = typer.Option(..., "--out", help="Run folder: model, a decision to begin with, resolved settings."),
+    config: Path | None = typer.Option(None, "--config", help="YAML settings; see docs/model.md."),
+    overrides: list[str] = typer.Option([], "--set", help="Override a setting, e.g. tune.how=last."),
+    backbone: str | None = typer.Option(None, "--backbone", help="Short for --set backbone.name=…"),
+    how: str | None = typer.Option(None, "--how", help="frozen, augmented, last, full or scratch: tune.how"),
+    shots: int | None = typer.Option(None, "--shots", min=1, help="Try so many images of a class; keeps no model."),
+    repeats: int = typer.Option(20, "--repeats", min=2, help="Draws of --shots."),
+    resume: bool = typer.Option(False, "--resume", help="Go on from the checkpoint in --out, with its settings."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Throw away what is in --out and start anew."),
+    as_json: bool = typer.Option(False, "--json", help="Report as JSON on stdout."),
+) -> None:
+    """Learn from the labels of whole images what they show; a handful of each class will do to begin with."""
+    from flawsmith import pipeline
+    from flawsmith.cli.output import emit_json, emit_table, say, training_bar
+    from flawsmith.core.config import load_settings
+    from flawsmith.dataset import Dataset
+    from flawsmith.model.classify import ClassifySettings
+    from flawsmith.model.few_shots import few_shots
+
+    if resume and config is None and not overrides and (out / "settings.yaml").exists():
+        config = out / "settings.yaml"
+    short = {"backbone.name": backbone, "tune.how": how}
+    settings = load_settings(ClassifySettings, config, [*overrides, *(f"{k}={v}" for k, v in short.items() if v)])
+    if shots is not None:
+        found = few_shots(Dataset.open(dataset), settings, shots, repeats)
+        emit_json(found.as_json()) if as_json else emit_table(*found.table())
+        return
+    with training_bar() as on_step:
+        model = pipeline.train_classifier(dataset, out, settings, resume, overwrite, on_step)
+    spec = model.spec
+    report = {
+        "run": str(out),
+        "classes": list(spec.classes),
+        "healthy": list(spec.healthy),
+        "images": len(model.learnt_ids_),
+        "temperature": round(model.temperature_, 3),
+        "steps": model.state_.step,
+    }
+    if as_json:
+        emit_json(report)
+    say(f"{out}: {report['images']} images of {', '.join(spec.classes)}; temperature {report['temperature']}")
+    say(f"next: flawsmith evaluate {out} {dataset}")

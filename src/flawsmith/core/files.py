@@ -15,6 +15,11 @@ from flawsmith.core.errors import ConfigError, DataError, writing
 MARK = ".flawsmith"
 
 
+def cache_folder() -> Path:
+    """Where what can be made again is kept: $XDG_CACHE_HOME/flawsmith or ~/.cache/flawsmith."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flawsmith"
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write to a temporary sibling, fsync, rename over `path`, fsync the folder."""
     with writing(path):

@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from typing import Literal
 
+import cv2
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from flawsmith.core.config import Settings
 from flawsmith.core.errors import DataError
 from flawsmith.core.image import to_channels
 from flawsmith.core.prediction import Prediction, image_score
 from flawsmith.core.tiles import Tiling, tiled
+
+FAULTY, UNKNOWN = "faulty", "unknown"
 
 
 class ModelSpec(Settings):
@@ -19,10 +22,16 @@ class ModelSpec(Settings):
     The network maps (N, H, W, channels) of uint8 or uint16 (`bit_depth`) to float32 (N, K, H, W) raw scores in [0, 1],
     one plane per kind; H and W are multiples of `stride`. Preprocessing is inside it. `margin` is the radius, in
     pixels, beyond which a pixel has no influence: it makes tiling seam-free (see `core.tiles`).
+
+    A classifier sees the whole image at `side` × `side` pixels and gives planes of one pixel: the probability of each
+    class; "faulty", that of all classes together that are not `healthy`, where some are and some are not; and
+    "unknown", how sure it is that the image shows none of them.
     """
 
-    task: Literal["segment"] = "segment"
+    task: Literal["segment", "classify"] = "segment"
     kinds: tuple[str, ...] = Field(min_length=1)
+    healthy: tuple[str, ...] = ()
+    side: int | None = Field(default=None, ge=16)
     channels: Literal[1, 3] = 1
     bit_depth: Literal[8, 16] = 8
     stride: int = Field(default=16, ge=1)
@@ -33,6 +42,19 @@ class ModelSpec(Settings):
     @property
     def tiling(self) -> Tiling:
         return Tiling(self.stride, self.margin, self.max_side)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of a classifier: its kinds that an image can be labelled as."""
+        return tuple(kind for kind in self.kinds if kind not in (FAULTY, UNKNOWN))
+
+    @model_validator(mode="after")
+    def _fits_its_task(self) -> "ModelSpec":
+        if (self.task == "classify") != (self.side is not None):
+            raise ValueError("a classifier has a side, in pixels, and no other model has")
+        if strangers := sorted(set(self.healthy) - set(self.kinds)):
+            raise ValueError(f"healthy names {strangers}, which are not among the kinds {list(self.kinds)}")
+        return self
 
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -58,10 +80,49 @@ def predict_image(run: Run, image: np.ndarray, spec: ModelSpec, roi: np.ndarray 
         )
     if roi is not None and roi.shape != image.shape[:2]:
         raise DataError(f"the region of interest is {roi.shape}, the image {image.shape[:2]}; make them equal")
+    if spec.side is not None:
+        maps = _finite(run(fitted(image, spec, roi)[None])[0])
+        return Prediction(spec.kinds, maps, class_score(maps[:, 0, 0], spec))
     pixels = to_channels(image, spec.channels).reshape(*image.shape[:2], spec.channels)
-    maps = tiled(lambda tile: run(tile[None])[0], pixels, spec.tiling)
-    if not np.isfinite(maps).all():
-        raise DataError("the model gave scores that are not numbers; it must not be used")
+    maps = _finite(tiled(lambda tile: run(tile[None])[0], pixels, spec.tiling))
     if roi is not None:
         maps *= roi
     return Prediction(spec.kinds, maps, image_score(maps))
+
+
+def _finite(maps: np.ndarray) -> np.ndarray:
+    if not np.isfinite(maps).all():
+        raise DataError("the model gave scores that are not numbers; it must not be used")
+    return maps
+
+
+def fitted(image: np.ndarray, spec: ModelSpec, roi: np.ndarray | None = None) -> np.ndarray:
+    """(side, side, channels) of the image's own type, as a classifier sees it: the box of the region of interest, black
+    outside the region, shrunk by means of areas so that nothing fine turns into noise, stretched where it is no square.
+
+    Shrinking is done here and not in the network: training and every engine see the same pixels.
+    """
+    assert spec.side is not None
+    pixels = to_channels(image, spec.channels).reshape(*image.shape[:2], spec.channels)
+    if roi is not None:
+        rows, columns = (np.flatnonzero(roi.any(axis=axis)) for axis in (1, 0))
+        inside = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        pixels = np.where(roi[inside][..., None], pixels[inside], pixels.dtype.type(0))
+    shrinks = min(pixels.shape[:2]) > spec.side
+    size = (spec.side, spec.side)
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return small.reshape(spec.side, spec.side, spec.channels)
+
+
+def class_score(probabilities: np.ndarray, spec: ModelSpec) -> float:
+    """How far an image is from passing, in [0, 1]: the probability of a fault, or that it is unknown."""
+    return float(
+        np.clip(max(p for p, kind in zip(probabilities, spec.kinds, strict=True) if kind in (FAULTY, UNKNOWN)), 0, 1)
+    )
+
+
+def top_class(prediction: Prediction, spec: ModelSpec) -> tuple[str, float]:
+    """The most probable class of a classifier's prediction, and its probability."""
+    of = {kind: float(p) for kind, p in zip(prediction.kinds, prediction.maps[:, 0, 0], strict=True)}
+    best = max(spec.classes, key=lambda name: of[name])
+    return best, of[best]

@@ -148,9 +148,13 @@ def save_decision(path: Path | str, decision: Decision) -> None:
     write_json(Path(path), decision.model_dump(mode="json"))
 
 
-def check_kinds(decision: Decision, kinds: Iterable[str]) -> None:
-    """Raise `ConfigError` for a rule on a kind that the model does not know, or a kind of the model without a rule."""
+def check_kinds(decision: Decision, kinds: Iterable[str], healthy: Iterable[str] = ()) -> None:
+    """Raise `ConfigError` for a rule on a kind that the model does not know, a kind of the model without a rule, or a
+    rule that would reject parts for being of a healthy class."""
     known = list(kinds)
+    for kind in healthy:
+        if (rule := decision.rule(kind)) is not None and rule.action != "ignore":
+            raise ConfigError(f'{kind!r} is a class of good parts: give it "action": "ignore" under "kinds"')
     for kind in decision.kinds:
         if kind not in known:
             raise ConfigError(
@@ -239,6 +243,9 @@ def _excess(plane: np.ndarray, rule: RegionRule, level: float) -> _Excess | None
 
 def _explain(kind: str, rule: RegionRule, excess: _Excess, status: Status) -> Verdict:
     regions, largest_first = excess.regions, excess.largest_first
+    if regions.plane.size == 1:  # a classifier's plane: there is no region to point at
+        text = f"{kind}: probability {_told(regions.defect(0, kind).score, regions.level)}"
+        return Verdict(status, (f"{text}{' (review)' if status == 'REVIEW' else ''}",))
     defects = tuple(regions.defect(int(index), kind) for index in largest_first[:DEFECTS_PER_KIND])
     reasons = [_sentence(defect, regions.level, status) for defect in defects[:REASONS_PER_KIND]]
     if rule.max_count > 0:
@@ -250,9 +257,13 @@ def _explain(kind: str, rule: RegionRule, excess: _Excess, status: Status) -> Ve
 
 def _sentence(defect: Defect, level: float, status: Status) -> str:
     x0, y0, x1, y1 = defect.box
-    digits = max(len(f"{level:.6f}".rstrip("0").partition(".")[2]), 2)
-    scores = f"score {defect.score:.{digits}f} ≥ {level:.{digits}f}{' (review)' if status == 'REVIEW' else ''}"
+    scores = f"score {_told(defect.score, level)}{' (review)' if status == 'REVIEW' else ''}"
     return f"{defect.kind}: {defect.area_px} px region, {scores}, at ({x0},{y0})-({x1},{y1})"
+
+
+def _told(score: float | None, level: float) -> str:
+    digits = max(len(f"{level:.6f}".rstrip("0").partition(".")[2]), 2)
+    return f"{score:.{digits}f} ≥ {level:.{digits}f}"
 
 
 def _faults(prediction: Prediction, decision: Decision) -> list[str]:

@@ -47,7 +47,8 @@ def _finds(info: RecipeInfo) -> str:
     spec = info.spec
     colour = "grey" if spec.channels == 1 else "RGB"
     size = f" A pixel is {info.pixel_mm:g} mm on the part." if info.pixel_mm else ""
-    return f"Finds {', '.join(spec.kinds)} in {colour} images of {spec.bit_depth} bits.{size}"
+    does = f"Tells {', '.join(spec.classes)} apart" if spec.task == "classify" else f"Finds {', '.join(spec.kinds)}"
+    return f"{does} in {colour} images of {spec.bit_depth} bits.{size}"
 
 
 def _trained(info: RecipeInfo, story: Story) -> list[str]:
@@ -104,7 +105,7 @@ def _limits(info: RecipeInfo, parity: Parity, story: Story) -> list[str]:
         *story.limits,
         "It knows the defects, surfaces, light and camera of its training images; anything else is outside what was "
         "measured. Check it anew after any change of these.",
-        f"It does not see defect kinds other than {', '.join(info.spec.kinds)}.",
+        f"It knows nothing besides {', '.join(info.spec.classes)}.",
     ]
     return lines + [f"Warning of the parity gate: {warning}." for warning in parity.warnings]
 

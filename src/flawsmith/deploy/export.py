@@ -26,7 +26,7 @@ from flawsmith.deploy.openvino_graph import (
     to_int8,
     to_openvino,
 )
-from flawsmith.deploy.parity import Case, EngineParity, Parity, check_parity, torch_run
+from flawsmith.deploy.parity import Case, EngineParity, Parity, check_parity
 from flawsmith.line.engine import ENGINES, ONNX_FILE, engine_kind
 from flawsmith.line.golden import verify_golden
 from flawsmith.line.recipe import (
@@ -41,6 +41,7 @@ from flawsmith.line.recipe import (
     RecipeInfo,
     open_recipe,
 )
+from flawsmith.model.run import torch_run
 
 Progress = Callable[[str], None]
 
@@ -96,13 +97,13 @@ def export_recipe(
     `out` is in the way, `DataError` without held-out images. Nothing is left behind then. An engine of lower precision
     that flips a verdict is left out, and `Export.parity` says why.
     """
-    check_kinds(decision, spec.kinds)
+    check_kinds(decision, spec.kinds, spec.healthy)
     for name in settings.engines or ():
         engine_kind(name)
     with staged_folder(out, settings.overwrite, "recipe") as stage:
         engines, left_out = _build(module, spec, calibration, settings.engines, progress)
         progress("parity gate")
-        reference, golden = torch_run(module), pick_golden(held_out)
+        reference, golden = torch_run(module), pick_golden(held_out, whole=spec.task == "classify")
         cases = [*(Case(sample.id, sample) for sample in held_out), *(c for c in golden if not _whole(c))]
         parity = check_parity(reference, spec, decision, cases, engines, settings.roi, settings.threads)
         missing = {name: _absent(name, reason) for name, reason in left_out.items()}

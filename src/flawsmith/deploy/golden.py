@@ -18,14 +18,15 @@ GOLDEN_SIDE = 1000  # pixels: at most a megapixel each
 PER_LABEL = 2
 
 
-def pick_golden(samples: Sequence[Sample]) -> list[Case]:
-    """The first two defective and the first two healthy images, whole or cut to a megapixel around a defect."""
+def pick_golden(samples: Sequence[Sample], whole: bool = False) -> list[Case]:
+    """The first two defective and the first two healthy images, `whole` or cut to a megapixel around a defect."""
     cases = []
     for healthy in (False, True):
         for sample in [s for s in samples if s.healthy == healthy][:PER_LABEL]:
             shape = sample.image().shape[:2]
             around = sample.defects[0].box if sample.defects else None
-            cases.append(Case(f"{sample.id} (golden)", sample, crop_box(shape, around, GOLDEN_SIDE)))
+            box = (0, 0, shape[1], shape[0]) if whole else crop_box(shape, around, GOLDEN_SIDE)
+            cases.append(Case(f"{sample.id} (golden)", sample, box))
     return cases
 
 

@@ -21,20 +21,20 @@ _DTYPES = {8: torch.uint8, 16: torch.uint16}
 def export_onnx(module: nn.Module, spec: ModelSpec) -> bytes:
     """ONNX of `module`, which maps integers (N, H, W, C) to float32 (N, K, H, W) as `spec` says.
 
-    N, H and W stay free. No weight lies outside the bytes, and no path of this machine inside them.
+    N, H and W stay free; of a classifier N alone. No weight lies outside the bytes, and no path of this machine inside.
 
     Raises `ConfigError` when the module's output is not what the spec says, `EnvironmentFault` without onnxscript.
     """
     for package in ("onnx", "onnxscript"):
         if find_spec(package) is None:
             raise missing_package(package, "train")
-    example = torch.zeros((2, 4 * spec.stride, 6 * spec.stride, spec.channels), dtype=_DTYPES[spec.bit_depth])
+    size = (spec.side, spec.side) if spec.side else (4 * spec.stride, 6 * spec.stride)
+    example = torch.zeros((2, *size, spec.channels), dtype=_DTYPES[spec.bit_depth])
     _check_output(module, example, spec)
-    free = {
-        0: torch.export.Dim("n"),
-        1: spec.stride * torch.export.Dim("h_strides", min=1),
-        2: spec.stride * torch.export.Dim("w_strides", min=1),
-    }
+    free: dict[int, Any] = {0: torch.export.Dim("n")}
+    if not spec.side:
+        strides = torch.export.Dim("h_strides", min=1), torch.export.Dim("w_strides", min=1)
+        free |= {1: spec.stride * strides[0], 2: spec.stride * strides[1]}
     with _quiet():
         program = torch.onnx.export(
             module.eval(),
@@ -56,7 +56,8 @@ def export_onnx(module: nn.Module, spec: ModelSpec) -> bytes:
 def _check_output(module: nn.Module, example: torch.Tensor, spec: ModelSpec) -> None:
     with torch.inference_mode():
         scores = module.eval()(example)
-    wanted = (example.shape[0], len(spec.kinds), *example.shape[1:3])
+    size = (1, 1) if spec.side else example.shape[1:3]
+    wanted = (example.shape[0], len(spec.kinds), *size)
     if scores.shape != wanted or scores.dtype != torch.float32:
         raise ConfigError(f"the module gives {scores.dtype} {tuple(scores.shape)}, its spec says float32 {wanted}")
 

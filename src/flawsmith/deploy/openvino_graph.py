@@ -15,7 +15,7 @@ from flawsmith.core.errors import DataError, missing_package
 from flawsmith.core.geometry import Box
 from flawsmith.core.image import to_channels
 from flawsmith.core.sample import Sample
-from flawsmith.core.spec import ModelSpec
+from flawsmith.core.spec import ModelSpec, fitted
 from flawsmith.core.tiles import tiled
 from flawsmith.line.engine import INT8_FILES, OPENVINO_FILES, import_openvino
 
@@ -77,7 +77,10 @@ def to_int8(onnx: bytes, images: Sequence[np.ndarray]) -> dict[str, bytes]:
 
 
 def calibration_tiles(samples: Sequence[Sample], spec: ModelSpec) -> list[np.ndarray]:
-    """One tile (1, h, w, C) per sample, padded to the stride as the inspector does, around its first defect."""
+    """One tile (1, h, w, C) per sample, padded to the stride as the inspector does, around its first defect; of a
+    classifier the whole image as it sees it."""
+    if spec.side:
+        return [fitted(sample.image(), spec)[None] for sample in samples]
     tiles = []
     for sample in samples:
         image = sample.image()

@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
 
 from flawsmith.core.config import Settings
 from flawsmith.core.errors import DataError, FlawsmithError, GateError
@@ -101,18 +100,6 @@ class _Candidate:
     rows: list[ImageParity] = field(default_factory=list)
     fault: str = ""
     ms: float | None = None
-
-
-def torch_run(module: nn.Module) -> Run:
-    """A module of `ModelSpec`'s contract as a `Run`, eager fp32 on its device."""
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    module.eval()
-
-    @torch.inference_mode()
-    def run(tiles: np.ndarray) -> np.ndarray:
-        return module(torch.from_numpy(tiles).to(device)).cpu().numpy()
-
-    return run
 
 
 def check_parity(

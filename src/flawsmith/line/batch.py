@@ -116,6 +116,7 @@ def _row(inspector: Inspector, item: Item, data: bytes | OSError, inspection: In
         "status": inspection.status,
         "reasons": list(inspection.reasons),
         "score": inspection.score,
+        **({"class": inspection.seen[0], "probability": inspection.seen[1]} if inspection.seen else {}),
         "defects": [
             {
                 "kind": defect.kind,

@@ -10,7 +10,7 @@ from flawsmith.core.defect import Defect
 from flawsmith.core.errors import DataError, FlawsmithError, ImageFormatError
 from flawsmith.core.image import decode
 from flawsmith.core.prediction import Prediction, Status, Verdict
-from flawsmith.core.spec import predict_image
+from flawsmith.core.spec import predict_image, top_class
 from flawsmith.decide.rules import decide
 from flawsmith.line.recipe import Recipe, load_engine, open_recipe, pick_engine
 
@@ -22,12 +22,14 @@ class Inspection:
     ms:         from the image's bytes to the verdict
     image:      the decoded pixels; None where there were none to decode
     prediction: the maps behind the verdict; None where the model gave none
+    seen:       the most probable class and its probability, where the model tells classes
     """
 
     verdict: Verdict
     ms: float
     image: np.ndarray | None = None
     prediction: Prediction | None = None
+    seen: tuple[str, float] | None = None
 
     @property
     def status(self) -> Status:
@@ -79,15 +81,17 @@ class Inspector:
         begin = time.perf_counter()
         image: np.ndarray | None = None
         prediction: Prediction | None = None
+        seen: tuple[str, float] | None = None
         try:
             image = _pixels(source, name)
             prediction = predict_image(self._run, image, self._spec, self.roi)
             verdict = decide(prediction, self.recipe.decision)
+            seen = top_class(prediction, self._spec) if self._spec.task == "classify" else None
         except FlawsmithError as error:
             verdict = Verdict("REVIEW", (str(error),))
         except Exception as error:  # noqa: BLE001 - whatever happened, the part was not judged: a person must look
             verdict = Verdict("REVIEW", (f"the inspection failed: {type(error).__name__}: {error}",))
-        return Inspection(verdict, 1000 * (time.perf_counter() - begin), image, prediction)
+        return Inspection(verdict, 1000 * (time.perf_counter() - begin), image, prediction, seen)
 
 
 def _pixels(source: bytes | Path | str | np.ndarray, name: str) -> np.ndarray:

@@ -121,9 +121,12 @@ def _strip(inspection: Inspection, width: int) -> Image.Image:
 
 
 def _why(inspection: Inspection) -> str:
+    seen = f"{inspection.seen[0]} {inspection.seen[1]:.2f}" if inspection.seen else ""
     if inspection.status == "OK":
-        return "" if inspection.score is None else f"score {inspection.score:.3f}"
-    return "; ".join(inspection.reasons).replace("≥", ">=")  # the built-in font has no such sign
+        return seen or ("" if inspection.score is None else f"score {inspection.score:.3f}")
+    return "; ".join([*([seen] if seen else []), *inspection.reasons]).replace(
+        "≥", ">="
+    )  # the built-in font has no such sign
 
 
 def _draw_shape(draw: ImageDraw.ImageDraw, shape: str, height: int, back: tuple, front: tuple) -> None:

@@ -122,7 +122,7 @@ def open_recipe(folder: Path | str) -> Recipe:
     decision_path = _inside(folder, DECISION)
     decision = load_decision(decision_path)
     try:
-        check_kinds(decision, info.spec.kinds)
+        check_kinds(decision, info.spec.kinds, info.spec.healthy)
     except ConfigError as error:
         raise ConfigError(f"{decision_path}: {error}") from None
     roi = read_roi(_verified(folder, info.roi, info.files), str(folder / info.roi)) if info.roi else None

@@ -41,5 +41,10 @@ def both(logits: Tensor, target: Tensor) -> Tensor:
     return cross_entropy(logits, target) + dice_loss(logits, target)
 
 
+def classes(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of logits (N, K) with soft targets (N, K), a tenth of which is shared out to all classes."""
+    return functional.cross_entropy(logits, target, label_smoothing=0.1)
+
+
 Loss = Callable[[Tensor, Tensor], Tensor]
-LOSSES: dict[str, Loss] = {"adaptive": adaptive, "sum": both}
+LOSSES: dict[str, Loss] = {"adaptive": adaptive, "sum": both, "classes": classes}

@@ -25,6 +25,7 @@ from flawsmith.dataset.manifest import Dataset
 from flawsmith.model.checkpoint import load_tensors, save_tensors
 from flawsmith.model.crops import Crops, CropSettings, usable
 from flawsmith.model.efficientnet import EfficientNetLite0, load_imagenet
+from flawsmith.model.run import torch_run
 from flawsmith.model.train import Progress, State, TrainSettings, pick_device, train, use_bf16
 from flawsmith.model.unet import UNet, narrow_margin, narrow_unet
 
@@ -303,17 +304,7 @@ def bit_depth(dataset: Dataset) -> Literal[8, 16]:
 
 def runner(net: SegmentNet, precision: str = "fp32") -> Run:
     """A `Run` for `predict_image`, on whatever device the network is."""
-    device = next(net.parameters()).device
-    deployable = Deployable(net).eval()
-    bf16 = use_bf16(precision, device)
-
-    @torch.inference_mode()
-    def run(pixels: np.ndarray) -> np.ndarray:
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            scores = deployable(torch.from_numpy(pixels).to(device))
-        return scores.float().cpu().numpy()
-
-    return run
+    return torch_run(Deployable(net), use_bf16(precision, next(net.parameters()).device))
 
 
 def _judge(validation: Dataset, spec: ModelSpec, settings: TrainSettings) -> Callable[[nn.Module], float]:

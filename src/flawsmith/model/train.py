@@ -36,7 +36,7 @@ class TrainSettings(Settings):
     batch: int = Field(default=8, ge=1)
     crop: int = Field(default=192, ge=32, multiple_of=32)  # side in pixels the network sees, after downscale
     defect_crops: float = Field(default=0.6, ge=0, le=1)
-    loss: Literal["sum", "adaptive"] = "sum"
+    loss: Literal["sum", "adaptive", "classes"] = "sum"
     learning_rate: float = Field(default=2e-3, gt=0)
     encoder_rate: float = Field(default=0.3, ge=0, le=1)  # factor on the learning rate of a pretrained encoder
     weight_decay: float = Field(default=1e-2, ge=0)
@@ -65,12 +65,13 @@ class State:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a progress bar shows: validation IoU is None until the first validation."""
+    """What a progress bar shows: the validation score is None until the first validation, `measure` its name."""
 
     step: int
     steps: int
     loss: float
-    iou: float | None
+    score: float | None
+    measure: str = "IoU"
 
 
 Batch = Callable[[int], tuple[np.ndarray, np.ndarray]]
@@ -108,9 +109,11 @@ def train(
     identity: dict[str, Any] | None = None,
     resume: bool = False,
     on_step: Callable[[Progress], None] = lambda progress: None,
+    measure: str = "IoU",
 ) -> State:
     """Fit `net` in place; it ends with the best validated averaged weights, or the last where nothing validates.
 
+    measure:  what `validate` gives, in words
     run:      folder for the checkpoint and TensorBoard logs; None keeps nothing
     identity: JSON that must be equal for a checkpoint to be resumed (settings, data hash)
 
@@ -136,8 +139,8 @@ def train(
                 log(state)
                 if run:
                     loop.save(run / CHECKPOINT)
-            iou = state.history[-1].get("iou") if state.history else None
-            on_step(Progress(state.step, settings.steps, loss, iou))
+            score = state.history[-1].get("score") if state.history else None
+            on_step(Progress(state.step, settings.steps, loss, score, measure))
             if state.done:
                 break
     # Where no validation found anything, the first checkpoint would be as good as any: the last has learnt the most.
@@ -147,14 +150,17 @@ def train(
 
 
 def _groups(net: nn.Module, settings: TrainSettings) -> list[dict[str, Any]]:
-    """One parameter group for what is new, one with a lower rate for what is pretrained."""
-    pretrained = {id(p) for m in net.modules() if getattr(m, "pretrained", False) for p in m.parameters()}
-    new = [p for p in net.parameters() if id(p) not in pretrained]
-    old = [p for p in net.parameters() if id(p) in pretrained]
-    groups = [{"params": new, "lr": settings.learning_rate, "rate": 1.0}]
-    if old:
-        rate = settings.encoder_rate
-        groups.append({"params": old, "lr": settings.learning_rate * rate, "rate": rate})
+    """A parameter group for each learning rate: a module may have a `rate` of its own, a factor; pretrained ones have
+    `encoder_rate`, all others 1."""
+    rates = {id(p): 1.0 for p in net.parameters()}
+    for module in net.modules():
+        rate = getattr(module, "rate", settings.encoder_rate if getattr(module, "pretrained", False) else None)
+        if rate is not None:
+            rates |= {id(p): float(rate) for p in module.parameters()}
+    groups = []
+    for rate in sorted(set(rates.values()), reverse=True):
+        mine = [p for p in net.parameters() if rates[id(p)] == rate]
+        groups.append({"params": mine, "lr": settings.learning_rate * rate, "rate": rate})
     return groups
 
 
@@ -184,7 +190,9 @@ class _Loop:
         x = torch.from_numpy(images).to(self.device).contiguous(memory_format=torch.channels_last)
         y = torch.from_numpy(targets).to(self.device)
         self.net.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=use_bf16(self.settings.precision, self.device)):
+        bf16 = use_bf16(self.settings.precision, self.device)
+        with torch.random.fork_rng(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            torch.manual_seed(self.settings.seed * 1_000_003 + self.state.step)  # dropout, the same after a resume
             logits = self.net(x)
         loss = LOSSES[self.settings.loss](logits.float(), y)
         if not torch.isfinite(loss):
@@ -211,7 +219,7 @@ class _Loop:
         state = self.state
         record = {"step": state.step, "loss": loss, "learning_rate": rate_at(state.step, self.settings)}
         if validate:
-            record["iou"] = score = validate(self.average)
+            record["score"] = score = validate(self.average)
             if score > state.best:
                 state.best, state.best_step, state.stale = score, state.step, 0
                 self.best.load_state_dict(self.average.state_dict())

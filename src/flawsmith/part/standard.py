@@ -1,6 +1,5 @@
 """Standard parts by bd_warehouse and build123d: screws, nuts, washers, bearings, gears; kept as STEP in a cache."""
 
-import os
 import re
 import tempfile
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flawsmith.core.errors import ConfigError, missing_package, nearest
-from flawsmith.core.files import write_atomic
+from flawsmith.core.files import cache_folder, write_atomic
 from flawsmith.part.errors import PartError
 from flawsmith.part.part import Part
 from flawsmith.part.read import read_part
@@ -99,7 +98,9 @@ def make_step(
     name, known = designation(kind, size, standard), _known(kind)
     helical = threaded and known.family in ("screw", "nut")
     made_by = f"{'threaded' if helical else 'plain'}-{_RECIPE}-{_version('bd_warehouse')}"
-    path = (cache or cache_folder()) / f"{kind}-{name}-{made_by}.step".replace(" ", "-").replace("/", "_").lower()
+    path = (cache or cache_folder() / "parts") / f"{kind}-{name}-{made_by}.step".replace(" ", "-").replace(
+        "/", "_"
+    ).lower()
     if not path.is_file():
         write_atomic(path, _step(_shape(kind, size, standard or known.standards[0], helical, name), name))
     return path
@@ -117,12 +118,6 @@ def designation(kind: str, size: str, standard: str | None = None) -> str:
     name = f"{words[1].upper()} {words[2].replace('_', '-')}" if words else standard
     typed = size.replace("×", "x").replace("-", "x") if size[0] != "#" else size
     return f"{name} {typed[0].upper() + typed[1:] if known.family != 'gear' else typed}"
-
-
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/flawsmith/parts`, by default below ~/.cache."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "flawsmith" / "parts"
 
 
 def sizes(kind: str, standard: str | None = None) -> list[str]:

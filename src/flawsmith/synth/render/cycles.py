@@ -17,11 +17,11 @@ from typing import IO, Any
 import numpy as np
 
 from flawsmith.core.errors import DataError, EnvironmentFault
+from flawsmith.core.files import cache_folder
 from flawsmith.synth.render.build import profile
 from flawsmith.synth.render.check import check
 from flawsmith.synth.render.labels import all_shapes, count_defects, openings_of, solid, visible_shares
 from flawsmith.synth.render.settings import RenderSettings
-from flawsmith.synth.render.variant import cache_folder
 from flawsmith.synth.scene import Material, MeshLight, Rendering, Scene, Shape, SpotLight
 
 _MAPS = ("color_map", "roughness_map", "metallic_map", "height_map_mm")

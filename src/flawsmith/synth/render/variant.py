@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from flawsmith.core.errors import DataError, EnvironmentFault
-from flawsmith.core.files import read_json, write_json
+from flawsmith.core.files import cache_folder, read_json, write_json
 from flawsmith.synth.render.settings import RenderSettings
 
 _LLVM_PLACES = (
@@ -116,11 +116,6 @@ def _trial(variant: str, library: str) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return trial.returncode == 0
-
-
-def cache_folder() -> Path:
-    """Where what can be made again is kept: $XDG_CACHE_HOME/flawsmith or ~/.cache/flawsmith."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flawsmith"
 
 
 def _remembered() -> list[str]:

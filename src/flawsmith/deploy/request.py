@@ -1,4 +1,4 @@
-"""A trained segmenter and its data set to a recipe: which images prove it, which measure int8, what the card tells."""
+"""A trained model and its data set to a recipe: which images prove it, which measure int8, what the card tells."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from flawsmith.decide.rules import Decision
 from flawsmith.deploy.card import Story
 from flawsmith.deploy.export import Export, ExportSettings, export_recipe
 from flawsmith.line.recipe import DatasetEntry
-from flawsmith.model.segment import Segmenter
+from flawsmith.model.models import Model
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class ExportRequest:
     overwrite: bool = False
 
 
-def export_segmenter(
-    model: Segmenter,
+def export_model(
+    model: Model,
     dataset: Dataset,
     decision: Decision,
     out: Path,

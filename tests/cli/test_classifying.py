@@ -1,0 +1,163 @@
+"""A classifier all the way: trained, evaluated, calibrated, exported behind the gate, on the line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from flawsmith.cli import app
+from flawsmith.core.errors import ConfigError
+from flawsmith.core.image import encode_png
+from flawsmith.core.prediction import Prediction
+from flawsmith.core.sample import Sample
+from flawsmith.core.spec import ModelSpec
+from flawsmith.dataset.manifest import DatasetInfo
+from flawsmith.dataset.write import write_dataset
+from flawsmith.decide.classes import first_decision
+from flawsmith.decide.rules import decide, load_decision, save_decision
+from flawsmith.line.inspector import Inspector
+from flawsmith.line.overlay import draw_overlay
+
+CLASSES = ("good", "spotted", "striped")
+QUICK = ("--backbone", "small-cnn", "--set", "backbone.side=32")
+
+
+def picture(label: str, seed: int) -> np.ndarray:
+    rng = np.random.default_rng([seed, len(label)])
+    image = 120 + rng.normal(0, 6, (48, 48))
+    if label == "striped":
+        image += 70 * (np.arange(48) // 4 % 2)[:, None]
+    if label == "spotted":
+        y, x = rng.integers(10, 38, 2)
+        rows, columns = np.mgrid[:48, :48]
+        image[(rows - y) ** 2 + (columns - x) ** 2 < 64] = 10
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("classes")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
+    samples = [
+        Sample(f"{name}/{i:02}", picture(name, i), name == "good", name, split=("train", "val", "test", "train")[i % 4])
+        for name in CLASSES
+        for i in range(24)
+    ]
+    write_dataset(root / "data", samples, DatasetInfo(name="squares", licence="CC0-1.0"))
+    assert run("train", "classify", root / "data", "--out", root / "run", *QUICK)[0] == 0
+    costs = ("--cost", 100, 1, "--prevalence", 0.1)
+    assert run("calibrate", root / "run", root / "data", "--out", root / "decision.json", *costs)[0] == 0
+    code, _, said = run(
+        "export", root / "run", root / "data", "--decision", root / "decision.json", "--out", root / "recipe"
+    )
+    assert code == 0, said
+    patch.undo()
+    return root
+
+
+def test_training_leaves_a_decision_to_begin_with(workshop: Path) -> None:
+    rules = load_decision(workshop / "run" / "decision.json")
+    assert {kind: rule.action for kind, rule in rules.kinds.items()} == {
+        "good": "ignore",
+        "spotted": "reject",
+        "striped": "reject",
+        "faulty": "reject",
+        "unknown": "review",
+    }
+    assert rules.origin == "hand"
+
+
+def test_the_report_tells_classes(workshop: Path, tmp_path: Path) -> None:
+    code, stdout, _ = run("evaluate", workshop / "run", workshop / "data", "--out", tmp_path / "report", "--json")
+    assert code == 0
+    told = json.loads(stdout)
+    assert told["classes"] == list(CLASSES)
+    assert told["provenances"][0]["balanced_accuracy"]["value"] > 0.8
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "Confusion matrix" in page
+    rules = ("--decision", workshop / "decision.json", "--out", tmp_path / "x")
+    with pytest.raises(ConfigError, match="leave it out"):
+        run("evaluate", workshop / "run", workshop / "data", *rules)
+
+
+def test_the_calibrated_decision_lets_good_parts_be_good(workshop: Path) -> None:
+    rules = load_decision(workshop / "decision.json")
+    assert rules.origin == "calibrate"
+    assert rules.kinds["good"].action == "ignore"
+    assert rules.default is not None
+    assert 0 < rules.default.threshold < 1
+
+
+def test_the_line_names_the_class(workshop: Path, tmp_path: Path) -> None:
+    inspector = Inspector(workshop / "recipe")
+    good, bad = (inspector.inspect(picture(name, 77)) for name in ("good", "striped"))
+    assert good.status == "OK"
+    assert bad.status == "NG"
+    assert good.seen is not None
+    assert bad.seen is not None
+    assert (good.seen[0], bad.seen[0]) == ("good", "striped")
+    assert any(reason.startswith("faulty: probability") for reason in bad.reasons)
+    assert bad.defects == ()
+    assert draw_overlay(bad, inspector.recipe.info.spec.kinds).ndim == 3
+    (tmp_path / "part.png").write_bytes(encode_png(picture("striped", 78)))
+    code, _, _ = run("inspect", workshop / "recipe", tmp_path / "part.png", "--out", tmp_path / "out")
+    assert code == 1
+    line = json.loads((tmp_path / "out" / "verdicts.jsonl").read_text())
+    assert line["class"] == "striped"
+    assert line["probability"] > 0.5
+    card = (workshop / "recipe" / "MODEL_CARD.md").read_text()
+    assert "Tells good, spotted, striped apart" in card
+
+
+def test_a_black_frame_is_never_good(workshop: Path) -> None:
+    assert Inspector(workshop / "recipe").inspect(np.zeros((48, 48), np.uint8)).status != "OK"
+
+
+def test_a_decision_that_rejects_good_parts_for_being_good_is_refused(workshop: Path, tmp_path: Path) -> None:
+    rules = load_decision(workshop / "run" / "decision.json")
+    broken = rules.model_copy(update={"kinds": {**rules.kinds, "good": rules.kinds["faulty"]}})
+    save_decision(tmp_path / "broken.json", broken)
+    given = ("export", workshop / "run", workshop / "data", "--decision", tmp_path / "broken.json")
+    with pytest.raises(ConfigError, match="class of good parts"):
+        run(*given, "--out", tmp_path / "recipe")
+    assert not (tmp_path / "recipe").exists()
+
+
+def test_shots_are_tried_and_no_model_is_kept(workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    given = ("train", "classify", workshop / "data", "--out", tmp_path / "run", *QUICK)
+    code, stdout, _ = run(*given, "--shots", 3, "--repeats", 4, "--json")
+    assert code == 0
+    assert json.loads(stdout)["shots"] == 3
+    assert not (tmp_path / "run").exists()
+
+
+def test_sorting_has_nothing_to_calibrate_but_sends_strangers_to_review(workshop: Path, tmp_path: Path) -> None:
+    spec = ModelSpec(task="classify", kinds=("bolt", "screw", "unknown"), side=32)
+    rules = first_decision(spec)
+    assert {kind: rule.action for kind, rule in rules.kinds.items()} == {
+        "bolt": "ignore",
+        "screw": "ignore",
+        "unknown": "review",
+    }
+
+    def verdict(*planes: float) -> str:
+        maps = np.array(planes, np.float32)[:, None, None]
+        return decide(Prediction(spec.kinds, maps, 0.0), rules).status
+
+    assert verdict(0.9, 0.1, 0.2) == "OK"
+    assert verdict(0.9, 0.1, 0.7) == "REVIEW"
+    with pytest.raises(ValueError, match="a classifier has a side"):
+        ModelSpec(task="classify", kinds=("a", "unknown"))
+    with pytest.raises(ValueError, match="not among the kinds"):
+        ModelSpec(kinds=("a",), healthy=("b",))
