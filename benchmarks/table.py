@@ -293,6 +293,41 @@ def render_labels() -> str:
     return "\n".join([*table(["labels against an emission pass", ""], rows), "", f"Defects: {kinds}."])
 
 
+def relief() -> str:
+    """Relief's images a second."""
+    if (report := result("relief")) is None:
+        return "Not measured yet."
+    rows = [
+        [
+            f"{row['side_px']}²",
+            f"{row['healthy_images_per_second']:.0f}",
+            f"{row['images_per_second']:.0f}",
+            quartiles(row["healthy_cpu_ms"], 0),
+            quartiles(row["flawed_cpu_ms"], 0),
+            row["tries_of_flawed"],
+        ]
+        for row in report["rows"]
+    ]
+    heads = ["image", "images/s, healthy", "images/s, half flawed", "CPU ms, healthy", "CPU ms, flawed", "views a flaw"]
+    notes = f"Aim {report['aim_images_per_second']} images/s on two cores. {machine(report)}."
+    return "\n".join([*table(heads, rows), "", notes])
+
+
+def render_transfer() -> str:
+    """What a segmenter that saw only renders is worth elsewhere, with and without randomisation."""
+    if (report := result("render_transfer")) is None:
+        return "Not measured yet."
+    heads = ["test images", "trained on", "seeds", "image AP", "pixel AP", "pixel Dice", "box mAP, any overlap"]
+    rows = []
+    for (test, trained), lines in grouped(report["rows"], ("test", "trained_on")).items():
+        figures = [spread(lines, key) for key in ("image_ap", "pixel_ap", "dice", "map_any_overlap")]
+        rows.append([test, trained, len(lines), *figures])
+    rows.sort(key=lambda row: (list(dict.fromkeys(r[0] for r in rows)).index(row[0]), row[1]))
+    counts = f"{report['train']} training, {report['val']} validation, {report['test']} images of each test set"
+    notes = f"{counts}, half of them healthy; {report['steps']} steps of EfficientNet-Lite0. {machine(report)}."
+    return "\n".join([*table(heads, rows), "", notes])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "quality": quality,
     "kinds": kinds,
@@ -304,6 +339,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "render-noise": render_noise,
     "render-kept": render_kept,
     "render-labels": render_labels,
+    "relief": relief,
+    "render-transfer": render_transfer,
 }
 
 

@@ -18,8 +18,8 @@ import numpy as np
 from report import RESULTS, data_folder, save
 
 SCENE = Path(__file__).parent / "transfer.yaml"
-TRAIN, VAL, TEST = 160, 40, 60  # images; half are healthy
-STEPS = 300
+TRAIN, VAL, TEST = 120, 30, 40  # images; half are healthy
+STEPS = 150
 SEEN, UNSEEN = ("lab_1k", "studio_1k", "workshop_1k"), ("lobby_1k", "warehouse_1k")
 RANDOMISED = [
     "parts.0.material={choice: [machined steel, zinc-plated steel, brushed steel]}",

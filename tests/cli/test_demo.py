@@ -34,6 +34,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "sheet.yaml").write_text(SHEET)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "IMAGES", 40)
+        patch.setattr(demo, "architecture", lambda: "unet")  # the quicker one
         options = ["--scene", str(folder / "sheet.yaml"), "--renderer", "relief", "--steps", "12", "--json"]
         result = runner.invoke(app, ["demo", "--out", str(out), *options])
     assert result.exit_code == 0, result.output
@@ -50,6 +51,12 @@ def test_it_goes_the_whole_way(done: Path) -> None:
     assert open_recipe(done / "recipe").decision.calibration is not None
     lines = (done / "inspected" / "verdicts.jsonl").read_text().splitlines()
     assert len(lines) == len(test)
+
+
+def test_the_pretrained_network_is_taken_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert demo.architecture() == "efficientnet-lite0"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert demo.architecture() == "unet"
 
 
 def test_its_picture_has_a_column_per_case_and_a_row_per_step(done: Path) -> None:
