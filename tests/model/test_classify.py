@@ -12,6 +12,8 @@ from flawsmith.core.sample import Sample
 from flawsmith.core.spec import fitted, predict_image, top_class
 from flawsmith.dataset.manifest import Dataset, DatasetInfo
 from flawsmith.dataset.write import write_dataset
+from flawsmith.deploy.onnx_graph import export_onnx
+from flawsmith.line.engine import ONNX_FILE, open_engine
 from flawsmith.model import features
 from flawsmith.model.classify import (
     BackboneSettings,
@@ -102,7 +104,18 @@ def test_the_exported_module_is_the_model(data: Dataset) -> None:
         np.testing.assert_allclose(one.maps, next(model.predict([sample.image()])).maps, atol=1e-6)
 
 
-def test_sixteen_bits_and_colour_are_learnt_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["logistic", "knn", "svm", "mlp"])
+def test_every_head_is_exported_as_it_is(kind: str, data: Dataset) -> None:
+    settings = chosen()
+    head = settings.head.model_copy(update={"kind": kind})
+    model = Classifier(settings.model_copy(update={"head": head})).fit(data.split("train"), data.split("val"))
+    engine = open_engine("onnxruntime", {ONNX_FILE: export_onnx(model.module(), model.spec)}, model.spec, threads=1)
+    for sample in data.split("test").take([0, 6, 11]):
+        found = predict_image(engine, sample.image(), model.spec)
+        np.testing.assert_allclose(found.maps, next(model.predict([sample.image()])).maps, atol=2e-4)
+
+
+def test_sixteen_bits_are_learnt_too(tmp_path: Path) -> None:
     deep = labelled(tmp_path / "deep", each=8, dtype=np.uint16)
     model = Classifier(chosen()).fit(deep.split("train"), deep.split("val"))
     assert model.spec.bit_depth == 16
