@@ -2,8 +2,9 @@
 
 Two training sets of the same size from Mitsuba alone: one of the scene as it is (transfer.yaml: one material, one belt,
 fixed lights and camera), one with all of these drawn anew for each image. Test sets change one thing each that neither
-has seen: Cycles in place of Mitsuba, HDRI maps of other rooms, a larger bolt; and all three at once. Cycles shows the
-same scenes as Mitsuba does in the test set "as it is". Validation images come from the training scene.
+has seen: Cycles in place of Mitsuba, HDRI maps of other rooms, a larger bolt; all three at once; and another station,
+whose every change is one that randomisation may draw. Cycles shows the same scenes as Mitsuba does in the test set "as it
+is". Validation images come from the training scene.
 
     python benchmarks/render/transfer.py                        # about an hour on two cores; resumes
     python benchmarks/render/transfer.py --only-data --workers 1
@@ -41,6 +42,16 @@ RANDOMISED = [
 ]
 ROOMS = ["environment.irradiance_w_m2=9", "environment.yaw_deg={uniform: [0, 360]}"]
 QUICK = ["render.spp=8", "render.keep_flaws=1"]  # Cycles takes five times as long for the same paths
+STATION = [  # the same bolts elsewhere: plated, on another belt, seen and lit from another side
+    "parts.0.material=zinc-plated steel",
+    "stage.surface=rubber belt",
+    "cameras.top.tilt_deg=30",
+    "cameras.top.azimuth_deg=210",
+    "cameras.top.field_mm=45",
+    "lights.bar front.power_w=4",
+    "lights.bar back.power_w=22",
+    "lights.bar back.tilt_deg=58",
+]
 LARGER = ["parts.0.standard=hex-screw M10x30"]
 
 
@@ -56,6 +67,7 @@ def sets() -> dict[str, tuple[str, int, int, list[str]]]:
         "Cycles": ("cycles", TEST, 3, QUICK),
         "other HDRI": ("mitsuba", TEST, 4, rooms),
         "larger bolt": ("mitsuba", TEST, 5, LARGER),
+        "another station": ("mitsuba", TEST, 7, STATION),
         "all three": ("cycles", TEST, 6, [*rooms, *LARGER, *QUICK]),
     }
 
