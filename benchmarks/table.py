@@ -322,7 +322,8 @@ def render_transfer() -> str:
     for (test, trained), lines in grouped(report["rows"], ("test", "trained_on")).items():
         figures = [spread(lines, key) for key in ("image_ap", "pixel_ap", "dice", "map_any_overlap")]
         rows.append([test, trained, len(lines), *figures])
-    rows.sort(key=lambda row: (list(dict.fromkeys(r[0] for r in rows)).index(row[0]), row[1]))
+    order = list(dict.fromkeys(row[0] for row in rows))
+    rows.sort(key=lambda row: (order.index(row[0]), row[1]))
     counts = f"{report['train']} training, {report['val']} validation, {report['test']} images of each test set"
     notes = f"{counts}, half of them healthy; {report['steps']} steps of EfficientNet-Lite0. {machine(report)}."
     return "\n".join([*table(heads, rows), "", notes])
