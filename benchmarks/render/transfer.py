@@ -3,8 +3,8 @@
 Two training sets of the same size from Mitsuba alone: one of the scene as it is (transfer.yaml: one material, one belt,
 fixed lights and camera), one with all of these drawn anew for each image. Test sets change one thing each that neither
 has seen: Cycles in place of Mitsuba, HDRI maps of other rooms, a larger bolt; all three at once; and another station,
-whose every change is one that randomisation may draw. Cycles shows the same scenes as Mitsuba does in the test set "as it
-is". Validation images come from the training scene.
+whose every change is one that randomisation may draw. Cycles shows the same scenes as Mitsuba does in the test set "as
+it is". Validation images come from the training scene.
 
     python benchmarks/render/transfer.py                        # about an hour on two cores; resumes
     python benchmarks/render/transfer.py --only-data --workers 1
