@@ -122,7 +122,7 @@ def markdown() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", choices=list(SHEETS), help="this sheet; may be given several times")
-    parser.add_argument("--data", type=Path, help="folder with cad-parts and hdri")
+    parser.add_argument("--data", type=lambda path: Path(path).resolve(), help="folder with cad-parts and hdri")
     given = parser.parse_args()
     cv2.setNumThreads(1)
     for name in given.only or SHEETS:
