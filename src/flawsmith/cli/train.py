@@ -53,7 +53,7 @@ def segment(
 @app.command()
 def classify(
     dataset: Path = typer.Argument(help="Data set folder with splits (see: flawsmith dataset split)."),
-    out: Path = typer.Option(..., "--out", help="Run folder: model, a decision to begin with, resolved settings."),
+    out: Path | None = typer.Option(None, "--out", help="Run folder: model, a decision to begin with, settings."),
     config: Path | None = typer.Option(None, "--config", help="YAML settings; see docs/model.md."),
     overrides: list[str] = typer.Option([], "--set", help="Override a setting, e.g. tune.how=last."),
     backbone: str | None = typer.Option(None, "--backbone", help="Short for --set backbone.name=…"),
@@ -68,11 +68,14 @@ def classify(
     from flawsmith import pipeline
     from flawsmith.cli.output import emit_json, emit_table, say, training_bar
     from flawsmith.core.config import load_settings
+    from flawsmith.core.errors import ConfigError
     from flawsmith.dataset import Dataset
     from flawsmith.model.classify import ClassifySettings
     from flawsmith.model.few_shots import few_shots
 
-    if resume and config is None and not overrides and (out / "settings.yaml").exists():
+    if out is None and shots is None:
+        raise ConfigError("--out is missing: name the run folder, or try images with --shots")
+    if resume and out and config is None and not overrides and (out / "settings.yaml").exists():
         config = out / "settings.yaml"
     short = {"backbone.name": backbone, "tune.how": how}
     settings = load_settings(ClassifySettings, config, [*overrides, *(f"{k}={v}" for k, v in short.items() if v)])
@@ -80,6 +83,7 @@ def classify(
         found = few_shots(Dataset.open(dataset), settings, shots, repeats)
         emit_json(found.as_json()) if as_json else emit_table(*found.table())
         return
+    assert out is not None
     with training_bar() as on_step:
         model = pipeline.train_classifier(dataset, out, settings, resume, overwrite, on_step)
     spec = model.spec

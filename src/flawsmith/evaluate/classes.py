@@ -10,10 +10,10 @@ import numpy as np
 
 from flawsmith.core.errors import DataError
 from flawsmith.core.sample import Sample
+from flawsmith.core.spec import UNKNOWN
 from flawsmith.evaluate.intervals import group_of
 from flawsmith.evaluate.pictures import Badness, WorstCases, thumbnail
 
-UNKNOWN = "unknown"
 FOREIGN = -1  # in place of the index of a class: a label that the model does not know
 SUM_TOLERANCE = 1e-3
 _HELD_PX = 240  # longer side of images that are held until the page is drawn

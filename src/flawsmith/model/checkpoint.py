@@ -1,9 +1,11 @@
 """Training state as safetensors + JSON in one atomic file: no pickle, and a kill leaves the previous one whole."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from flawsmith.core.errors import DataError
 from flawsmith.core.files import write_atomic
+from flawsmith.core.spec import ModelSpec
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
@@ -27,6 +30,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise DataError(f"{path} is missing, damaged or not a flawsmith file: {error}") from error
+
+
+def identity_of(tensors: dict[str, Tensor], spec: ModelSpec, roi: np.ndarray | None) -> str:
+    """Hex SHA-256 of weights, spec and region of interest: what a calibration holds for."""
+    plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+    digest = hashlib.sha256(save(plain))
+    digest.update(spec.model_dump_json().encode())
+    digest.update(b"" if roi is None else np.packbits(roi).tobytes() + str(roi.shape).encode())
+    return digest.hexdigest()
 
 
 def named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

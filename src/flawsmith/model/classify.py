@@ -1,6 +1,5 @@
 """Classifier: learns from the labels of whole images what they show, from a handful of photographs of each class."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import Field
-from safetensors.torch import save as save_bytes
 from torch import Tensor, nn
 
 from flawsmith.core.config import Settings, validate
@@ -20,7 +18,7 @@ from flawsmith.core.spec import FAULTY, UNKNOWN, ModelSpec, fitted, predict_imag
 from flawsmith.dataset.augment import AugmentSettings
 from flawsmith.dataset.manifest import Dataset
 from flawsmith.model.backbone import Backbone, open_backbone
-from flawsmith.model.checkpoint import load_tensors, save_tensors, under
+from flawsmith.model.checkpoint import identity_of, load_tensors, save_tensors, under
 from flawsmith.model.features import Views, features_of
 from flawsmith.model.heads import HeadSettings, empty_head, fit_head
 from flawsmith.model.novelty import Novelty, fit_novelty
@@ -316,10 +314,7 @@ class Classifier:
 
     def identity(self, roi: np.ndarray | None = None) -> str:
         """Hex SHA-256 of weights, spec and region of interest: what a calibration holds for."""
-        digest = hashlib.sha256(save_bytes(self._tensors()))
-        digest.update(self.spec.model_dump_json().encode())
-        digest.update(b"" if roi is None else np.packbits(roi).tobytes() + str(roi.shape).encode())
-        return digest.hexdigest()
+        return identity_of(self._tensors(), self.spec, roi)
 
     def _tensors(self) -> dict[str, Tensor]:
         parts = {"net": self.net_, "novelty": self.novelty_}

@@ -63,7 +63,7 @@ def few_shots(dataset: Dataset, settings: ClassifySettings, shots: int, repeats:
     rounds = settings.tune.views * (settings.tune.how == "augmented")
     features = features_of(net.backbone, net.features, views, rounds).reshape(1 + rounds, len(labels), -1)
     groups = group_rows(views.dataset, "auto").numbers
-    drawn = [_draw(labels, groups, shots, seed) for seed in range(repeats)]
+    drawn = [_draw(labels, groups, shots, seed, model.spec.classes) for seed in range(repeats)]
     classes, found, judged = model.spec.classes, [], []
     for seed, rows in enumerate(drawn):
         seen = features[:, rows].reshape(-1, features.shape[2])
@@ -77,7 +77,7 @@ def few_shots(dataset: Dataset, settings: ClassifySettings, shots: int, repeats:
     return FewShots(classes, shots, recall.mean(1), recall, tuple(judged))
 
 
-def _draw(labels: np.ndarray, groups: np.ndarray, shots: int, seed: int) -> np.ndarray:
+def _draw(labels: np.ndarray, groups: np.ndarray, shots: int, seed: int, classes: tuple[str, ...]) -> np.ndarray:
     """Rows of `shots` images of each class, from many groups, that leave some of each class to be judged."""
     rows: list[int] = []
     for k in np.unique(labels):
@@ -86,8 +86,9 @@ def _draw(labels: np.ndarray, groups: np.ndarray, shots: int, seed: int) -> np.n
     left = labels[~np.isin(groups, groups[rows])]
     for k in np.unique(labels):
         if (labels == k).sum() < shots + 1 or not (left == k).any():
+            count, apart = (labels == k).sum(), len(np.unique(groups[labels == k]))
             raise DataError(
-                f"class number {k} has {(labels == k).sum()} images in {len(np.unique(groups[labels == k]))} groups: "
+                f"class {classes[k]!r} has {count} images in {apart} groups: "
                 f"too few to draw {shots} and judge by others; take fewer shots"
             )
     return np.array(rows)

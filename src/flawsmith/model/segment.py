@@ -1,6 +1,5 @@
 """Segmenter: learns from masks where flaws are, one score map per kind."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ import numpy as np
 import pyarrow.compute as pc
 import torch
 from pydantic import Field
-from safetensors.torch import save as save_bytes
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,7 +20,7 @@ from flawsmith.core.prediction import Prediction
 from flawsmith.core.spec import ModelSpec, Run, predict_image
 from flawsmith.dataset.augment import AugmentSettings
 from flawsmith.dataset.manifest import Dataset
-from flawsmith.model.checkpoint import load_tensors, save_tensors
+from flawsmith.model.checkpoint import identity_of, load_tensors, save_tensors
 from flawsmith.model.crops import Crops, CropSettings, usable
 from flawsmith.model.efficientnet import EfficientNetLite0, load_imagenet
 from flawsmith.model.run import torch_run
@@ -187,11 +185,7 @@ class Segmenter:
 
     def identity(self, roi: np.ndarray | None = None) -> str:
         """Hex SHA-256 of the weights, the spec and the region of interest: what a calibration holds for."""
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.net_.state_dict().items()}
-        digest = hashlib.sha256(save_bytes(tensors))
-        digest.update(self.spec.model_dump_json().encode())
-        digest.update(b"" if roi is None else np.packbits(roi).tobytes() + str(roi.shape).encode())
-        return digest.hexdigest()
+        return identity_of(self.net_.state_dict(), self.spec, roi)
 
     def save(self, folder: Path) -> None:
         """`model.safetensors`: weights, settings and spec in one file."""

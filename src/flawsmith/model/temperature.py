@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from flawsmith.core.errors import ConfigError, DataError
+from flawsmith.core.errors import DataError
 
 TEMPERATURES = (0.01, 100.0)
 
@@ -37,13 +37,6 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     # convex in 1 / T, so one minimum in log T
     best: Any = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
     return float(np.exp(best.x))
-
-
-def probabilities_at(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """softmax(logits / temperature), float32 (N, K), of logits (N, K). `ConfigError` unless 0 < temperature."""
-    if not 0 < temperature < np.inf:
-        raise ConfigError(f"temperature {temperature:g}: wanted a number above 0, as fit_temperature gives")
-    return np.exp(log_softmax(np.asarray(logits, float) / temperature, axis=1)).astype(np.float32)
 
 
 def _checked(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
