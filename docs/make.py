@@ -13,13 +13,21 @@ from flawsmith.core.spec import ModelSpec
 from flawsmith.dataset.manifest import DatasetInfo
 from flawsmith.decide.rules import Decision
 from flawsmith.line.recipe import RecipeInfo
+from flawsmith.model.classify import ClassifySettings
+from flawsmith.model.distil import DistilSettings
+from flawsmith.model.orientation import OrientationSettings
 from flawsmith.model.segment import SegmentSettings
+from flawsmith.model.wear.learn import WearTrainSettings
 from flawsmith.synth.spec import SceneSpec
 
 DOCS = Path(__file__).parent
 SCHEMAS = {
     "scene": SceneSpec,
     "segment": SegmentSettings,
+    "classify": ClassifySettings,
+    "distil": DistilSettings,
+    "orientation": OrientationSettings,
+    "wear": WearTrainSettings,
     "dataset": DatasetInfo,
     "decision": Decision,
     "recipe": RecipeInfo,

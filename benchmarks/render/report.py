@@ -40,11 +40,11 @@ def spread(values: Sequence[float], digits: int = 3) -> dict[str, Any]:
     return {"median": round(middle, digits), "iqr": [round(low, digits), round(high, digits)], "n": len(values)}
 
 
-def save(name: str, figures: dict[str, Any], *packages: str) -> Path:
-    """Write results/render_NAME.json."""
-    path = RESULTS / f"render_{name}.json"
+def save(name: str, figures: dict[str, Any], *packages: str, group: str = "render") -> Path:
+    """Write results/GROUP_NAME.json."""
+    path = RESULTS / f"{group}_{name}.json"
     path.parent.mkdir(exist_ok=True)
-    report = {"benchmark": f"render/{name}", "hardware": machine(), "versions": versions(*packages), **figures}
+    report = {"benchmark": f"{group}/{name}", "hardware": machine(), "versions": versions(*packages), **figures}
     path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     return path
 

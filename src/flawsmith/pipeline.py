@@ -12,22 +12,26 @@ from flawsmith.core.files import check_free, staged_folder, write_atomic
 from flawsmith.dataset import Dataset
 from flawsmith.dataset.duplicates import look_alikes
 from flawsmith.dataset.few import with_labelled
+from flawsmith.dataset.mix import Mix, mixed
 from flawsmith.dataset.split import SplitRule, plan_split, save_split
 from flawsmith.decide.calibrate import calibrate, check_enough
 from flawsmith.decide.classes import asked_of, first_decision
 from flawsmith.decide.report import CalibrationReport
 from flawsmith.decide.request import CalibrationRequest
 from flawsmith.decide.rules import Decision, check_kinds, decide, save_decision
+from flawsmith.decide.wear_check import wear_cases
 from flawsmith.deploy.export import Export
 from flawsmith.deploy.request import ExportRequest, export_model
 from flawsmith.evaluate.class_evaluation import ClassEvaluation, evaluate_classes
 from flawsmith.evaluate.classes import ClassScore
 from flawsmith.evaluate.evaluation import DatasetFacts, Evaluation, evaluate
+from flawsmith.evaluate.wear import WearCase, WearEvaluation, evaluate_cases
 from flawsmith.model.classify import Classifier, ClassifySettings
 from flawsmith.model.crops import usable
 from flawsmith.model.models import Model
 from flawsmith.model.segment import WEIGHTS, Segmenter, SegmentSettings, fingerprints
 from flawsmith.model.train import CHECKPOINT, Progress
+from flawsmith.model.wear.learn import WearRun, WearTrainSettings, identity_of_run, insert_groups, learn_wear
 
 Trained = TypeVar("Trained", Segmenter, Classifier)
 Scored = Iterator[tuple[Sample, Prediction]]
@@ -45,13 +49,23 @@ def split_dataset(
     return save_split(dataset, plan)
 
 
-def training_data(folder: Path, labelled: int | None = None, seed: int = 0) -> tuple[Dataset, Dataset | None]:
-    """The training and validation images; `labelled` keeps so many defective ones to learn from."""
+def training_data(
+    folder: Path, labelled: int | None = None, seed: int = 0, mix: Mix = ()
+) -> tuple[Dataset, Dataset | None]:
+    """The training and validation images.
+
+    labelled: keeps so many defective ones to learn from
+    mix:      keeps so many of each class, by provenance; only the first one's validate
+    """
     dataset = Dataset.open(folder)
     train = dataset.split("train")
     if labelled is not None:
         train = with_labelled(train, labelled, seed)
-    return train, dataset.split("val") if "val" in dataset.column("split") else None
+    val = dataset.split("val") if "val" in dataset.column("split") else None
+    if not mix:
+        return train, val
+    val = val.where(mix[0].rows(val)) if val else None
+    return mixed(train, mix, seed), val or None
 
 
 def plan_training(folder: Path, settings: SegmentSettings, labelled: int | None = None) -> dict[str, Any]:
@@ -89,12 +103,68 @@ def train_classifier(
     resume: bool = False,
     overwrite: bool = False,
     on_step: Callable[[Progress], None] = lambda progress: None,
+    mix: Mix = (),
 ) -> Classifier:
     """As `train_segmenter`, from the labels of whole images; `run` gets a decision to begin with as well."""
-    train, val = training_data(folder)
+    train, val = training_data(folder, seed=(settings or ClassifySettings()).train.seed, mix=mix)
     model = _trained(Classifier(settings), train, val, run, resume, overwrite, on_step)
     save_decision(run / "decision.json", first_decision(model.spec))
     return model
+
+
+def train_wear(
+    folder: Path,
+    run: Path,
+    settings: WearTrainSettings,
+    segmenter: Segmenter | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda remark: None,
+) -> WearRun:
+    """Learn VB and level from the masks of all images but the test split's; nothing is tuned on val here."""
+    dataset = Dataset.open(folder)
+    dataset.split("train")
+    part = dataset.where([split in ("train", "val") for split in dataset.column("split")])
+    grouping = insert_groups(part, settings.group, lambda: look_alikes(part))
+    for remark in grouping.remarks:
+        say(f"note: {remark}")
+    check_free(run, overwrite, "run")
+    learnt = learn_wear(part, grouping.numbers, settings, segmenter)
+    with staged_folder(run, overwrite, "run") as stage:
+        learnt.save(stage)
+        _keep_settings(stage, settings)
+    return learnt
+
+
+def evaluate_wear(
+    run: Path,
+    dataset: Dataset,
+    split: str,
+    watch: Callable[[Iterator[Sample]], Iterator[Sample]] = lambda samples: samples,
+) -> tuple[WearEvaluation, list[WearCase]]:
+    """Figures of a wear run on one split, and its images. Raises as `unseen`, for the segmenter's images too."""
+    learnt = WearRun.load(run)
+    part = unseen(learnt, dataset.split(split))
+    if learnt.segmenter is not None:
+        unseen(learnt.segmenter, part)
+    cases, left_out = wear_cases(learnt, part, watch)
+    facts = learnt.facts
+    figures = evaluate_cases(
+        cases,
+        facts.unit,
+        facts.vb_mean,
+        facts.usual_level,
+        segmented=learnt.segmenter is not None,
+        vb_from=facts.vb_from,
+        level_at=facts.level_at,
+        left_out=left_out,
+        dataset=DatasetFacts(
+            name=dataset.info.name,
+            content_hash=dataset.info.content_hash,
+            split=split,
+            model=identity_of_run(run, learnt),
+        ),
+    )
+    return figures, cases
 
 
 def _trained(
@@ -122,7 +192,7 @@ def _trained(
     return model
 
 
-def _keep_settings(run: Path, settings: SegmentSettings | ClassifySettings) -> None:
+def _keep_settings(run: Path, settings: SegmentSettings | ClassifySettings | WearTrainSettings) -> None:
     text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
     write_atomic(run / "settings.yaml", text.encode())
 
@@ -189,7 +259,7 @@ def evaluate_model(
     )
 
 
-def unseen(model: Model, part: Dataset) -> Dataset:
+def unseen(model: Model | WearRun, part: Dataset) -> Dataset:
     """`part` itself. Raises `DataError` when the model learnt from any of its images: figures would be too good."""
     known = int(np.isin(fingerprints(part), model.trained_on_).sum())
     if known:

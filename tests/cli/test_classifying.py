@@ -140,7 +140,7 @@ def test_shots_are_tried_and_no_model_is_kept(workshop: Path, tmp_path: Path, mo
         run(*given)
     code, stdout, _ = run(*given, "--shots", 3, "--repeats", 4, "--json")
     assert code == 0
-    assert json.loads(stdout)["shots"] == 3
+    assert json.loads(stdout)["mix"] == ["images:3"]
 
 
 def test_sorting_has_nothing_to_calibrate_but_sends_strangers_to_review(workshop: Path, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_sorting_has_nothing_to_calibrate_but_sends_strangers_to_review(workshop
 
     assert verdict(0.9, 0.1, 0.2) == "OK"
     assert verdict(0.9, 0.1, 0.7) == "REVIEW"
-    with pytest.raises(ValueError, match="a classifier has a side"):
+    with pytest.raises(ValueError, match="has a side"):
         ModelSpec(task="classify", kinds=("a", "unknown"))
     with pytest.raises(ValueError, match="not among the kinds"):
         ModelSpec(kinds=("a",), healthy=("b",))

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from flawsmith.core.defect import Defect
 from flawsmith.core.errors import DataError, EnvironmentFault
+from flawsmith.core.openvino import import_openvino
 from flawsmith.deploy import openvino_graph
 from flawsmith.deploy.openvino_graph import CALIBRATION_SIDE, calibration_tiles, crop_box, to_int8, to_openvino
-from flawsmith.line.engine import INT8_FILES, OPENVINO_FILES, import_openvino, open_engine
+from flawsmith.line.engine import INT8_FILES, OPENVINO_FILES, open_engine
 from tiny_recipe import tiny_image, tiny_samples, tiny_spec
 
 
@@ -66,6 +67,7 @@ def test_no_images_no_int8(onnx_bytes: bytes) -> None:
 
 def test_missing_packages_say_how_to_install_them(onnx_bytes: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_graph, "find_spec", lambda package: None)
+    monkeypatch.setattr(openvino_graph, "openvino_installed", lambda: False)
     tiles = calibration_tiles(tiny_samples(1), tiny_spec())
     for attempt in (lambda: to_openvino(onnx_bytes), lambda: to_int8(onnx_bytes, tiles)):
         with pytest.raises(EnvironmentFault, match=r"flawsmith\[openvino\]"):

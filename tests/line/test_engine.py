@@ -129,7 +129,7 @@ def test_a_network_of_another_contract_is_refused(name: str, change: dict) -> No
 
 QUIET = """
 import os, sys
-from flawsmith.line.engine import import_openvino
+from flawsmith.core.openvino import import_openvino
 import_openvino()
 import nncf
 assert type(nncf.telemetry.telemetry).__name__ != "NNCFTelemetry", "nncf would report"

@@ -7,10 +7,12 @@ import pytest
 import torch
 from labelled_set import CLASSES, labelled, picture, unlike
 
+from flawsmith.core.config import load_settings
 from flawsmith.core.errors import ConfigError, DataError
 from flawsmith.core.sample import Sample
 from flawsmith.core.spec import fitted, predict_image, top_class
 from flawsmith.dataset.manifest import Dataset, DatasetInfo
+from flawsmith.dataset.mix import Share
 from flawsmith.dataset.write import write_dataset
 from flawsmith.deploy.onnx_graph import export_onnx
 from flawsmith.line.engine import ONNX_FILE, open_engine
@@ -19,12 +21,12 @@ from flawsmith.model.classify import (
     BackboneSettings,
     Classifier,
     ClassifySettings,
+    LearnSettings,
     TuneSettings,
 )
 from flawsmith.model.few_shots import few_shots
 from flawsmith.model.models import load_model
 from flawsmith.model.run import torch_run
-from flawsmith.model.train import TrainSettings
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPat
 
 
 def chosen(how: str = "frozen", **more) -> ClassifySettings:
-    train = TrainSettings(steps=12, batch=6, warmup=2, validate_every=6, threads=1, learning_rate=3e-3, loss="classes")
+    train = LearnSettings(steps=12, batch=6, warmup=2, validate_every=6, threads=1, learning_rate=3e-3)
     tune = TuneSettings(how=how, views=2, mixup=0.2, cutmix=0.2)  # type: ignore[arg-type]
     return ClassifySettings(backbone=BackboneSettings(name="small-cnn", side=32), tune=tune, train=train, **more)
 
@@ -65,6 +67,14 @@ def test_every_way_learns_comes_back_and_gives_probabilities(how: str, data: Dat
         assert of["faulty"] == pytest.approx(1 - of["good"], abs=1e-5)
         assert a.score == pytest.approx(max(of["faulty"], of["unknown"]), abs=1e-6)
     assert again.identity() == model.identity()
+
+
+def test_one_changed_setting_leaves_the_other_defaults_of_its_group(tmp_path: Path) -> None:
+    told = load_settings(ClassifySettings, None, ["train.steps=7", "augment.rotate_deg=3"])
+    plain = ClassifySettings()
+    assert (told.train.steps, told.augment.rotate_deg) == (7, 3)
+    assert told.train.model_copy(update={"steps": plain.train.steps}) == plain.train
+    assert told.augment.model_copy(update={"rotate_deg": plain.augment.rotate_deg}) == plain.augment
 
 
 def test_labels_without_meaning_are_not_learnt(data: Dataset) -> None:
@@ -174,15 +184,15 @@ def test_earlier_blocks_learn_more_slowly_and_frozen_ones_not_at_all(data: Datas
 
 
 def test_a_few_shots_are_drawn_judged_and_told(data: Dataset) -> None:
-    found = few_shots(data, chosen(), shots=3, repeats=5)
+    found = few_shots(data, chosen(), (Share(None, 3),), 5)
     assert found.accuracy.shape == (5,)
     assert set(found.judged) == {48 - 9}
     assert found.as_json()["balanced_accuracy"]["mean"] > 0.6
-    assert few_shots(data, chosen(), shots=3, repeats=5).as_json() == found.as_json()
+    assert few_shots(data, chosen(), (Share(None, 3),), 5).as_json() == found.as_json()
     with pytest.raises(ConfigError, match="frozen or augmented"):
-        few_shots(data, chosen("full"), 3, 5)
+        few_shots(data, chosen("full"), (Share(None, 3),), 5)
     with pytest.raises(DataError, match="fewer shots"):
-        few_shots(data, chosen(), 16, 2)
+        few_shots(data, chosen(), (Share(None, 16),), 2)
 
 
 def test_wrong_data_is_named(data: Dataset, tmp_path: Path) -> None:

@@ -178,4 +178,28 @@ def _show_export(report: ExportReport) -> None:
     emit_table("export", ("", report.dataset), rows)
 
 
+@app.command()
+def join(
+    datasets: Annotated[list[Path], typer.Argument(help="Data set folders, two or more.")],
+    out: Out,
+    label: Annotated[str, typer.Option(help="keep, or folder: call the images of each set after its folder.")] = "keep",
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put several data sets into one, as photographs and renders of the same parts; provenance tells them apart."""
+    from flawsmith.cli.output import emit_json, emit_table, say
+    from flawsmith.core.errors import ConfigError, nearest
+    from flawsmith.dataset.join import join_datasets
+
+    if label not in ("keep", "folder"):
+        raise ConfigError(f"--label {label!r} is not known.{nearest(label, ['keep', 'folder'])}")
+    report = join_datasets(datasets, out, "folder" if label == "folder" else "keep", overwrite)
+    if report.twice:
+        say(f"note: {report.twice} images are there twice; see: flawsmith dataset check {out}")
+    rows: list[tuple[str, object]] = [("written to", report.out), ("images", report.images)]
+    rows += [(f"images of class {name}", count) for name, count in report.labels.items()]
+    rows += [(f"images with provenance {name}", count) for name, count in report.provenances.items()]
+    emit_json(report.as_json()) if as_json else emit_table("join", ("", f"{len(datasets)} data sets"), rows)
+
+
 dataset_care.add_to(app)

@@ -111,7 +111,7 @@ def _onnxruntime() -> str:
 
 
 def _openvino() -> str:
-    from flawsmith.line.engine import import_openvino
+    from flawsmith.core.openvino import import_openvino
 
     openvino = import_openvino()
     devices = openvino.Core().available_devices

@@ -6,6 +6,9 @@ from typing import Any
 
 import typer
 
+from flawsmith.cli import orientation
+from flawsmith.cli.wear import evaluate_wear
+
 MODEL = typer.Argument(help="Run folder of flawsmith train.")
 DATASET = typer.Argument(help="Data set folder.")
 ROI = typer.Option(None, "--roi", help="Mask image: only its bright part is inspected.")
@@ -42,7 +45,13 @@ def evaluate(
     from flawsmith.line.recipe import read_roi
     from flawsmith.model.classify import Classifier
     from flawsmith.model.models import load_model
+    from flawsmith.model.orientation import Orienter
+    from flawsmith.model.wear.mark import holds_wear
 
+    if holds_wear(model):
+        refused: dict[str, object] = {"--decision": decision, "--roi": roi}
+        evaluate_wear(model, dataset, split, out, refused, overwrite, as_json)
+        return
     out = out or model / f"report-{split}"
     check_free(out, overwrite, "report")
     data, region = Dataset.open(dataset), read_roi(roi) if roi else None
@@ -55,6 +64,11 @@ def evaluate(
             raise ConfigError("--decision is about regions; a classifier is judged by its classes: leave it out")
         told = pipeline.evaluate_classifier(trained, data, split, region, watch)
         page, headline, rows, figures = write_class_report(told, out, overwrite), told.headline, class_rows(told), told
+    elif isinstance(trained, Orienter):
+        if rules:
+            raise ConfigError("--decision is about regions; a model of orientation has none: leave it out")
+        page, figures = orientation.evaluate_to(trained, data, split, out, region, overwrite, watch)
+        headline, rows = figures.headline, figures.rows()
     else:
         evaluation = pipeline.evaluate_model(trained, data, split, rules, region, watch)
         page, headline = write_report(evaluation, out, overwrite), evaluation.headline
@@ -130,8 +144,10 @@ def calibrate(
     request = validate(CalibrationRequest, asked, "calibrate")
     data = Dataset.open(dataset)
     total = len(data.split(split))
+    trained = load_model(model)
+    orientation.refuse_calibration(trained)
     report = pipeline.calibrate_model(
-        load_model(model),
+        trained,
         data,
         request,
         read_roi(roi) if roi else None,

@@ -8,6 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from flawsmith.cli.wear import (
+    EDGE,
+    HEAD,
+    HISTORY,
+    LIMIT_MM,
+    NAMES,
+    PIXEL_MM,
+    TABLE,
+    WearAsked,
+    inspect_wear,
+    refuse_wear_options,
+)
+
 if TYPE_CHECKING:
     from flawsmith.line.inspector import Inspector
 
@@ -18,26 +31,42 @@ def add_to(app: typer.Typer) -> None:
 
 
 def inspect(
-    recipe: Path = typer.Argument(help="Recipe folder of flawsmith export."),
+    recipe: Path = typer.Argument(help="Recipe folder of flawsmith export, or run folder of flawsmith train wear."),
     images: list[Path] = typer.Argument(help="Image files, or folders of them."),
-    out: Path = typer.Option(..., "--out", help="Folder for verdicts.jsonl and overlays."),
+    out: Path = typer.Option(..., "--out", help="Folder for verdicts.jsonl and overlays, or for wear.html."),
     engine: str | None = typer.Option(None, "--engine", help="Engine [default: the fastest that passed parity]."),
     threads: int | None = typer.Option(None, "--threads", min=1, help="Processors to use [default: all]."),
     roi: Path | None = typer.Option(None, "--roi", help="Mask image instead of the recipe's: its bright part counts."),
     resume: bool = typer.Option(False, "--resume", help="Go on with the verdicts in --out; done images are skipped."),
     overlays: bool = typer.Option(True, "--overlays/--no-overlays", help="Write a picture of each verdict."),
     golden: bool = typer.Option(True, "--golden/--no-golden", help="Run the recipe's golden images first."),
+    names: str | None = NAMES,
+    table: Path | None = TABLE,
+    history: Path | None = HISTORY,
+    pixel_mm: float | None = PIXEL_MM,
+    limit_mm: float | None = LIMIT_MM,
+    edge: str | None = EDGE,
+    head: str | None = HEAD,
+    overwrite: bool = typer.Option(False, "--overwrite", help="Wear: replace the report in --out."),
     as_json: bool = typer.Option(False, "--json", help="Summary as JSON on stdout."),
 ) -> None:
     """Judge images by a recipe: verdicts.jsonl and overlays in --out, what is not OK on stdout.
 
-    Ends with 0 only when every image is OK: NG and REVIEW both end with 1.
+    Ends with 0 only when every image is OK: NG and REVIEW both end with 1. With a run of train wear: the report of a
+    cutter head, and 1 where an insert is at its limit or could not be measured.
     """
     from flawsmith.cli.output import emit_json, say, track
     from flawsmith.line.batch import OVERLAYS, VERDICTS, inspect_images, list_images
     from flawsmith.line.inspector import Inspector
     from flawsmith.line.recipe import read_roi
+    from flawsmith.model.wear.mark import holds_wear
 
+    asked = WearAsked(names, table, history, pixel_mm, limit_mm, edge, head, overwrite)
+    if holds_wear(recipe):
+        of_recipes: dict[str, object] = {"--engine": engine, "--threads": threads, "--roi": roi, "--resume": resume}
+        inspect_wear(recipe, images, out, asked, of_recipes, as_json)
+        return
+    refuse_wear_options(asked)
     items = [item for item in list_images(images) if not item.path.resolve().is_relative_to((out / OVERLAYS).resolve())]
     passed_over = _others(images) - len(items)
     if passed_over > 0:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import typer
 
+from flawsmith.cli import distil, orientation, wear
+
 app = typer.Typer(no_args_is_help=True, help="Train a model on a data set.")
 
 
@@ -59,7 +61,13 @@ def classify(
     backbone: str | None = typer.Option(None, "--backbone", help="Short for --set backbone.name=…"),
     how: str | None = typer.Option(None, "--how", help="frozen, augmented, last, full or scratch: tune.how"),
     shots: int | None = typer.Option(None, "--shots", min=1, help="Try so many images of a class; keeps no model."),
-    repeats: int = typer.Option(20, "--repeats", min=2, help="Draws of --shots."),
+    mix: str | None = typer.Option(
+        None,
+        "--mix",
+        help="Images of each class by provenance, e.g. real:10,render:500; without --out tried as --shots.",
+    ),
+    repeats: int = typer.Option(20, "--repeats", min=2, help="Draws of --shots or --mix."),
+    members: int = typer.Option(1, "--members", min=1, help="Train an ensemble of so many."),
     resume: bool = typer.Option(False, "--resume", help="Go on from the checkpoint in --out, with its settings."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Throw away what is in --out and start anew."),
     as_json: bool = typer.Option(False, "--json", help="Report as JSON on stdout."),
@@ -70,22 +78,28 @@ def classify(
     from flawsmith.core.config import load_settings
     from flawsmith.core.errors import ConfigError
     from flawsmith.dataset import Dataset
+    from flawsmith.dataset.mix import Share, parse_mix
     from flawsmith.model.classify import ClassifySettings
     from flawsmith.model.few_shots import few_shots
 
-    if out is None and shots is None:
-        raise ConfigError("--out is missing: name the run folder, or try images with --shots")
+    if shots is not None and mix:
+        raise ConfigError(f"--shots {shots} and --mix {mix}: choose one; --mix real:{shots} draws as many")
+    if out is None and shots is None and not mix:
+        raise ConfigError("--out is missing: name the run folder, or try images with --shots or --mix")
+    shares = (Share(None, shots),) if shots is not None else parse_mix(mix) if mix else ()
     if resume and out and config is None and not overrides and (out / "settings.yaml").exists():
         config = out / "settings.yaml"
     short = {"backbone.name": backbone, "tune.how": how}
     settings = load_settings(ClassifySettings, config, [*overrides, *(f"{k}={v}" for k, v in short.items() if v)])
-    if shots is not None:
-        found = few_shots(Dataset.open(dataset), settings, shots, repeats)
+    if shots is not None or out is None:
+        found = few_shots(Dataset.open(dataset), settings, shares, repeats)
         emit_json(found.as_json()) if as_json else emit_table(*found.table())
         return
-    assert out is not None
     with training_bar() as on_step:
-        model = pipeline.train_classifier(dataset, out, settings, resume, overwrite, on_step)
+        if members > 1:
+            model = distil.train_members(dataset, out, settings, members, resume, overwrite, on_step)
+        else:
+            model = pipeline.train_classifier(dataset, out, settings, resume, overwrite, on_step, shares)
     spec = model.spec
     report = {
         "run": str(out),
@@ -99,3 +113,8 @@ def classify(
         emit_json(report)
     say(f"{out}: {report['images']} images of {', '.join(spec.classes)}; temperature {report['temperature']}")
     say(f"next: flawsmith evaluate {out} {dataset}")
+
+
+app.command()(wear.wear)
+app.command()(orientation.orientation)
+distil.add_to(app)

@@ -1,15 +1,16 @@
 """ModelSpec: what any engine must know to run a model on an image. Written by `model`, read by `line`."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from flawsmith.core.config import Settings
 from flawsmith.core.errors import DataError
 from flawsmith.core.image import to_channels
+from flawsmith.core.orientation import Orientation, RestingPose, read_planes
 from flawsmith.core.prediction import Prediction, image_score
 from flawsmith.core.tiles import Tiling, tiled
 
@@ -26,9 +27,12 @@ class ModelSpec(Settings):
     A classifier sees the whole image at `side` × `side` pixels and gives planes of one pixel: the probability of each
     class; "faulty", that of all classes together that are not `healthy`, where some are and some are not; and
     "unknown", how sure it is that the image shows none of them.
+
+    A model of orientation sees the same and gives planes of one pixel too: the probability of each of `poses` at each
+    of its bins, "x" and "y" of the centre in shares of the width and the height, and "unknown"; see `core.orientation`.
     """
 
-    task: Literal["segment", "classify"] = "segment"
+    task: Literal["segment", "classify", "orient"] = "segment"
     kinds: tuple[str, ...] = Field(min_length=1)
     healthy: tuple[str, ...] = ()
     side: int | None = Field(default=None, ge=16)
@@ -38,6 +42,7 @@ class ModelSpec(Settings):
     margin: int = Field(default=128, ge=0)
     max_side: int = Field(default=1408, ge=64)
     sides: tuple[int, int] | None = None  # the shortest and the longest side of the images it was trained on
+    poses: tuple[RestingPose, ...] = ()
 
     @property
     def tiling(self) -> Tiling:
@@ -45,16 +50,26 @@ class ModelSpec(Settings):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Of a classifier: its kinds that an image can be labelled as."""
+        """Of a classifier: its kinds that an image can be labelled as. Of a model of orientation: its poses."""
+        if self.poses:
+            return tuple(f"pose {pose.number}" for pose in self.poses)
         return tuple(kind for kind in self.kinds if kind not in (FAULTY, UNKNOWN))
 
     @model_validator(mode="after")
     def _fits_its_task(self) -> "ModelSpec":
-        if (self.task == "classify") != (self.side is not None):
-            raise ValueError("a classifier has a side, in pixels, and no other model has")
+        if (self.task != "segment") != (self.side is not None):
+            raise ValueError("a model of whole images has a side, in pixels, and no other has")
+        if (self.task == "orient") != bool(self.poses):
+            raise ValueError("a model of orientation has poses, and no other model has")
         if strangers := sorted(set(self.healthy) - set(self.kinds)):
             raise ValueError(f"healthy names {strangers}, which are not among the kinds {list(self.kinds)}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_poses_that_it_has_not(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A model's identity is made of this text, so a field that other models lack must not be in theirs."""
+        told = dump(self)
+        return told if self.poses else {key: value for key, value in told.items() if key != "poses"}
 
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -105,8 +120,7 @@ def fitted(image: np.ndarray, spec: ModelSpec, roi: np.ndarray | None = None) ->
     assert spec.side is not None
     pixels = to_channels(image, spec.channels).reshape(*image.shape[:2], spec.channels)
     if roi is not None:
-        rows, columns = (np.flatnonzero(roi.any(axis=axis)) for axis in (1, 0))
-        inside = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        inside = _box(roi)
         pixels = np.where(roi[inside][..., None], pixels[inside], pixels.dtype.type(0))
     shrinks = min(pixels.shape[:2]) > spec.side
     size = (spec.side, spec.side)
@@ -126,3 +140,15 @@ def top_class(prediction: Prediction, spec: ModelSpec) -> tuple[str, float]:
     of = {kind: float(p) for kind, p in zip(prediction.kinds, prediction.maps[:, 0, 0], strict=True)}
     best = max(spec.classes, key=lambda name: of[name])
     return best, of[best]
+
+
+def _box(roi: np.ndarray) -> tuple[slice, slice]:
+    rows, columns = (np.flatnonzero(roi.any(axis=axis)) for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def shown(prediction: Prediction, image: np.ndarray, spec: ModelSpec, roi: np.ndarray | None = None) -> Orientation:
+    """How the part lies in `image`, by the prediction that a model of orientation made of it."""
+    rows, columns = (slice(0, image.shape[0]), slice(0, image.shape[1])) if roi is None else _box(roi)
+    size = columns.stop - columns.start, rows.stop - rows.start
+    return read_planes(prediction.maps[:, 0, 0], spec.poses, size, (columns.start, rows.start))

@@ -47,7 +47,7 @@ def _finds(info: RecipeInfo) -> str:
     spec = info.spec
     colour = "grey" if spec.channels == 1 else "RGB"
     size = f" A pixel is {info.pixel_mm:g} mm on the part." if info.pixel_mm else ""
-    does = f"Tells {', '.join(spec.classes)} apart" if spec.task == "classify" else f"Finds {', '.join(spec.kinds)}"
+    does = f"Tells {', '.join(spec.classes)} apart" if spec.side else f"Finds {', '.join(spec.kinds)}"
     return f"{does} in {colour} images of {spec.bit_depth} bits.{size}"
 
 
@@ -74,7 +74,7 @@ def _decision(decision: Decision, info: RecipeInfo) -> str:
     rows = ["| kind | NG from | REVIEW from | smallest region | allowed | action |", "|---|---:|---:|---:|---:|---|"]
     for kind in info.spec.kinds:
         rule = decision.rule(kind)
-        if rule is not None:
+        if rule is not None and not (info.spec.poses and rule.action == "ignore"):  # hundreds of angles
             cells = (kind, rule.threshold, rule.review_at, f"{rule.min_area_px} px", rule.max_count, rule.action)
             rows.append("| " + " | ".join(map(str, cells)) + " |")
     origin = {

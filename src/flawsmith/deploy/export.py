@@ -12,6 +12,7 @@ from flawsmith import __version__
 from flawsmith.core.errors import FlawsmithError, GateError
 from flawsmith.core.files import sha256_of, staged_folder, write_atomic, write_json
 from flawsmith.core.image import encode_png
+from flawsmith.core.openvino import openvino_installed
 from flawsmith.core.sample import Sample
 from flawsmith.core.spec import ModelSpec
 from flawsmith.decide.rules import Decision, check_kinds, save_decision
@@ -22,7 +23,6 @@ from flawsmith.deploy.openvino_graph import (
     calibration_tiles,
     computes_bf16,
     nncf_installed,
-    openvino_installed,
     to_int8,
     to_openvino,
 )
@@ -103,7 +103,7 @@ def export_recipe(
     with staged_folder(out, settings.overwrite, "recipe") as stage:
         engines, left_out = _build(module, spec, calibration, settings.engines, progress)
         progress("parity gate")
-        reference, golden = torch_run(module), pick_golden(held_out, whole=spec.task == "classify")
+        reference, golden = torch_run(module), pick_golden(held_out, whole=spec.side is not None)
         cases = [*(Case(sample.id, sample) for sample in held_out), *(c for c in golden if not _whole(c))]
         parity = check_parity(reference, spec, decision, cases, engines, settings.roi, settings.threads)
         missing = {name: _absent(name, reason) for name, reason in left_out.items()}

@@ -14,18 +14,15 @@ import numpy as np
 from flawsmith.core.errors import DataError, missing_package
 from flawsmith.core.geometry import Box
 from flawsmith.core.image import to_channels
+from flawsmith.core.openvino import import_openvino, openvino_installed
 from flawsmith.core.sample import Sample
 from flawsmith.core.spec import ModelSpec, fitted
 from flawsmith.core.tiles import tiled
-from flawsmith.line.engine import INT8_FILES, OPENVINO_FILES, import_openvino
+from flawsmith.line.engine import INT8_FILES, OPENVINO_FILES
 
 _CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul")
 _NO_PIXELS = ("Constant", "ShapeOf")  # what is computed from these is never quantised
 CALIBRATION_SIDE = 768  # larger images are cut to this: statistics need variety, not area
-
-
-def openvino_installed() -> bool:
-    return find_spec("openvino") is not None
 
 
 def nncf_installed() -> bool:

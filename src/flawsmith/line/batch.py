@@ -117,6 +117,7 @@ def _row(inspector: Inspector, item: Item, data: bytes | OSError, inspection: In
         "reasons": list(inspection.reasons),
         "score": inspection.score,
         **({"class": inspection.seen[0], "probability": inspection.seen[1]} if inspection.seen else {}),
+        **({"orientation": inspection.lies.as_json()} if inspection.lies else {}),
         "defects": [
             {
                 "kind": defect.kind,

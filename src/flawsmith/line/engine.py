@@ -1,16 +1,15 @@
 """Engines: what runs a network on this machine. Each maps (1, h, w, C) integers to (1, K, h, w) float32 scores."""
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from types import ModuleType
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from flawsmith.core.errors import ConfigError, DataError, EnvironmentFault, missing_package, nearest
+from flawsmith.core.openvino import import_openvino
 from flawsmith.core.spec import ModelSpec
 
 Precision = Literal["fp32", "bf16", "int8"]
@@ -81,18 +80,6 @@ def engine_spec(name: str, spec: ModelSpec) -> ModelSpec:
 def processors() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def import_openvino() -> ModuleType:
-    """OpenVINO without its telemetry, which would otherwise report each import over the network.
-
-    A None entry makes `import openvino_telemetry` fail, for which openvino and nncf have a silent stand-in.
-    """
-    if "openvino" not in sys.modules:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    import openvino
-
-    return openvino
 
 
 class OnnxRuntime:

@@ -9,8 +9,9 @@ import numpy as np
 from flawsmith.core.defect import Defect
 from flawsmith.core.errors import DataError, FlawsmithError, ImageFormatError
 from flawsmith.core.image import decode
+from flawsmith.core.orientation import Orientation
 from flawsmith.core.prediction import Prediction, Status, Verdict
-from flawsmith.core.spec import predict_image, top_class
+from flawsmith.core.spec import predict_image, shown, top_class
 from flawsmith.decide.rules import decide
 from flawsmith.line.recipe import Recipe, load_engine, open_recipe, pick_engine
 
@@ -23,6 +24,7 @@ class Inspection:
     image:      the decoded pixels; None where there were none to decode
     prediction: the maps behind the verdict; None where the model gave none
     seen:       the most probable class and its probability, where the model tells classes
+    lies:       pose, angle and centre in the picture, where the model tells how a part lies
     """
 
     verdict: Verdict
@@ -30,6 +32,7 @@ class Inspection:
     image: np.ndarray | None = None
     prediction: Prediction | None = None
     seen: tuple[str, float] | None = None
+    lies: Orientation | None = None
 
     @property
     def status(self) -> Status:
@@ -82,16 +85,18 @@ class Inspector:
         image: np.ndarray | None = None
         prediction: Prediction | None = None
         seen: tuple[str, float] | None = None
+        lies: Orientation | None = None
         try:
             image = _pixels(source, name)
             prediction = predict_image(self._run, image, self._spec, self.roi)
             verdict = decide(prediction, self.recipe.decision)
             seen = top_class(prediction, self._spec) if self._spec.task == "classify" else None
+            lies = shown(prediction, image, self._spec, self.roi) if self._spec.task == "orient" else None
         except FlawsmithError as error:
             verdict = Verdict("REVIEW", (str(error),))
         except Exception as error:  # noqa: BLE001 - whatever happened, the part was not judged: a person must look
             verdict = Verdict("REVIEW", (f"the inspection failed: {type(error).__name__}: {error}",))
-        return Inspection(verdict, 1000 * (time.perf_counter() - begin), image, prediction, seen)
+        return Inspection(verdict, 1000 * (time.perf_counter() - begin), image, prediction, seen, lies)
 
 
 def _pixels(source: bytes | Path | str | np.ndarray, name: str) -> np.ndarray:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,17 +17,20 @@ from flawsmith.core.prediction import Prediction
 from flawsmith.core.spec import FAULTY, UNKNOWN, ModelSpec, fitted, predict_image
 from flawsmith.dataset.augment import AugmentSettings
 from flawsmith.dataset.manifest import Dataset
-from flawsmith.model.backbone import Backbone, open_backbone
+from flawsmith.model.aspects import combinations, empty_factored, fit_factored, healthy_combinations
+from flawsmith.model.backbone import SMALL_CNN, Backbone, open_backbone
 from flawsmith.model.checkpoint import identity_of, load_tensors, save_tensors, under
+from flawsmith.model.classify_net import TOPS, ClassifyNet, Deployable
 from flawsmith.model.features import Views, features_of
 from flawsmith.model.heads import HeadSettings, empty_head, fit_head
+from flawsmith.model.loss import Loss
 from flawsmith.model.novelty import Novelty, fit_novelty
 from flawsmith.model.run import torch_run
 from flawsmith.model.segment import SEEN, WEIGHTS, bit_depth, fingerprints, measure
+from flawsmith.model.small_cnn import SmallCnnSettings, sized_to
 from flawsmith.model.temperature import fit_temperature
-from flawsmith.model.train import Progress, State, TrainSettings, pick_device, train
+from flawsmith.model.train import Batch, Progress, State, TrainSettings, pick_device, train
 
-_TOPS = {8: 255.0, 16: 65535.0}  # the largest intensity, by bit depth
 LEARNT = "learnt.safetensors"  # features of the training images, to show the nearest ones
 LEARNING = ("last", "full", "scratch")  # ways in which the network itself learns
 
@@ -37,12 +40,14 @@ class BackboneSettings(Settings):
 
     weights: file or folder of its weights, where they are in no package
     side:    pixels that it sees of each image, which is shrunk or stretched to a square; None: what it was made for
+    small:   of small-cnn; None: sized to the data set where it learns from scratch
     """
 
     name: str = "efficientnet-lite0"
     weights: Path | None = None
     side: int | None = Field(default=None, ge=16)
     hub: bool = False
+    small: SmallCnnSettings | None = None
 
 
 class TuneSettings(Settings):
@@ -61,66 +66,35 @@ class TuneSettings(Settings):
     cutmix: float = Field(default=0.0, ge=0)
 
 
+class LearnSettings(TrainSettings):
+    """Of images in classes; a class of its own, so that one changed setting leaves the other defaults alone."""
+
+    steps: int = Field(default=200, ge=1)
+    batch: int = Field(default=16, ge=1)
+    loss: Literal["sum", "adaptive", "classes"] = "classes"
+    learning_rate: float = Field(default=3e-4, gt=0)
+    encoder_rate: float = Field(default=1.0, ge=0, le=1)
+    warmup: int = Field(default=20, ge=0)
+    validate_every: int = Field(default=40, ge=1)
+
+
+class ViewSettings(AugmentSettings):
+    """How far the whole image may be moved and scaled: less than a crop of it."""
+
+    zoom: float = Field(default=0.1, ge=0, lt=1)
+    translate: float = Field(default=0.08, ge=0, le=0.5)
+
+
 class ClassifySettings(Settings):
     """Everything `flawsmith train classify` can be told."""
 
     backbone: BackboneSettings = BackboneSettings()
     head: HeadSettings = HeadSettings()
     tune: TuneSettings = TuneSettings()
-    train: TrainSettings = TrainSettings(
-        steps=200, batch=16, learning_rate=3e-4, encoder_rate=1.0, warmup=20, validate_every=40, loss="classes"
-    )
-    augment: AugmentSettings = AugmentSettings(translate=0.08, zoom=0.1, cutout=0.0)
+    train: LearnSettings = LearnSettings()
+    augment: ViewSettings = ViewSettings()
     classes: tuple[str, ...] | None = None  # labels to learn; None: all of the data set
-
-
-class ClassifyNet(nn.Module):
-    """Raw intensities (N, C, side, side) to logits (N, K); grey is shown to the network as three equal channels."""
-
-    def __init__(self, backbone: Backbone, head: nn.Module, top: float) -> None:
-        super().__init__()
-        self.backbone, self.head, self.keeps_statistics = backbone, head, True
-        mean, std = torch.tensor(backbone.info.mean), torch.tensor(backbone.info.std)
-        self.mean, self.std = nn.Buffer(top * mean.reshape(1, 3, 1, 1)), nn.Buffer(top * std.reshape(1, 3, 1, 1))
-
-    def train(self, mode: bool = True) -> "ClassifyNet":
-        """Pretrained batch norms keep their statistics: a handful of images would give worse ones."""
-        super().train(mode)
-        if mode and self.keeps_statistics:
-            for module in self.backbone.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
-        return self
-
-    def normalised(self, x: Tensor) -> Tensor:
-        """Float (N, 3, side, side) as the backbone wants it."""
-        return (x.expand(-1, 3, -1, -1) - self.mean) / self.std
-
-    def features(self, x: Tensor) -> Tensor:
-        """(N, D)"""
-        return self.backbone(self.normalised(x))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x))
-
-
-class Deployable(nn.Module):
-    """What is exported: integer pixels (N, side, side, C) to planes (N, kinds, 1, 1); see `ModelSpec`."""
-
-    def __init__(self, net: ClassifyNet, novelty: Novelty, temperature: float, spec: ModelSpec) -> None:
-        super().__init__()
-        self.net, self.novelty, self.temperature = net, novelty, temperature
-        at = [spec.classes.index(name) for name in spec.healthy]
-        self.has_faults = FAULTY in spec.kinds
-        self.healthy = nn.Buffer(torch.zeros(len(spec.classes)).index_fill(0, torch.tensor(at, dtype=torch.long), 1.0))
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        features = self.net.features(pixels.permute(0, 3, 1, 2).to(torch.float32))
-        planes = [torch.softmax(self.net.head(features) / self.temperature, dim=1)]
-        if self.has_faults:
-            planes.append((planes[0] * (1 - self.healthy)).sum(1, keepdim=True).clamp(0, 1))
-        planes.append(self.novelty(features).unsqueeze(1))
-        return torch.cat(planes, dim=1)[:, :, None, None]
+    aspects: tuple[str, ...] = ()  # names of what labels as bolt+dirt+left say, each judged by a head of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +114,15 @@ class Seen:
     features: np.ndarray
     heat: np.ndarray
     nearest: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a network learns from: batches, the loss (None: the settings' own), and JSON that tells it from others."""
+
+    batch: Batch
+    loss: Loss | None
+    identity: dict[str, Any]
 
 
 class Classifier:
@@ -166,15 +149,16 @@ class Classifier:
         Raises `DataError` for fewer than two classes and mixed bit depths, `ConfigError` for a class of which the data
         set has no image, and as `open_backbone`.
         """
-        chosen, (views, net, labels) = self.settings, self.prepare(dataset)
+        views, net, labels = self.prepare(dataset)
+        chosen = self.settings
         self.trained_on_ = fingerprints(views.dataset)
         self.learnt_ids_ = tuple(views.dataset.column("id"))
-        rounds, learns = chosen.tune.views * (chosen.tune.how == "augmented"), chosen.tune.how in LEARNING
+        rounds = chosen.tune.views * (chosen.tune.how == "augmented")
         features = features_of(net.backbone, net.features, views, rounds, keep=chosen.tune.how != "scratch")
         seen, classes = np.tile(labels, 1 + rounds), self.spec.classes
-        net.head = fit_head(features, seen, len(classes), chosen.head, chosen.train.seed).to(pick_device())
+        net.head = self.fit_head(features, seen).to(pick_device())
         self.state_ = State(done=True)
-        if learns:
+        if self._learns:
             self.state_ = self._tune(net, views, labels, validation, run, resume, on_step)
             features = features_of(net.backbone, net.eval().features, views, keep=False)
         self.net_ = net.eval()
@@ -183,10 +167,13 @@ class Classifier:
 
     def prepare(self, dataset: Dataset) -> tuple[Views, ClassifyNet, np.ndarray]:
         """The images of the classes, a network without a head, and each image's class; sets `spec`. Raises as `fit`."""
-        classes, chosen = self._classes(dataset), self.settings
+        classes = self._classes(dataset)
         dataset = dataset.where(np.isin(dataset.column("label"), classes))
+        chosen = self.settings = _sized(self.settings, len(dataset))
         backbone = self._backbone(pretrained=chosen.tune.how != "scratch").to(pick_device())
         depth, healthy = bit_depth(dataset), _healthy(dataset, classes)
+        if chosen.aspects:
+            healthy = healthy_combinations(classes, healthy, dataset.column("label"))
         channels, _ = measure(dataset, "auto")
         mixed = bool(healthy) and len(healthy) < len(classes)
         sizes = (*dataset.column("width"), *dataset.column("height"))
@@ -200,12 +187,21 @@ class Classifier:
             sides=(min(sizes), max(sizes)),
         )
         views = Views(dataset, self.spec, chosen.augment, chosen.train.seed)
-        net = ClassifyNet(backbone, nn.Identity(), _TOPS[depth]).eval()
+        net = ClassifyNet(backbone, nn.Identity(), TOPS[depth]).eval()
         return views, net.to(pick_device()), _numbers(dataset, classes)
 
+    def fit_head(self, features: np.ndarray, labels: np.ndarray) -> nn.Module:
+        """On features (N, D) of the classes (N,): one head, or one for each aspect. `prepare` comes first."""
+        chosen, classes = self.settings, self.spec.classes
+        if chosen.aspects:
+            return fit_factored(features, labels, classes, chosen.aspects, chosen.head, chosen.train.seed)
+        return fit_head(features, labels, len(classes), chosen.head, chosen.train.seed)
+
     def _classes(self, dataset: Dataset) -> tuple[str, ...]:
-        counted = Counter(dataset.column("label"))
+        counted, aspects = Counter(dataset.column("label")), self.settings.aspects
         classes = self.settings.classes or tuple(sorted(counted))
+        if aspects:
+            return combinations(classes, aspects)
         for name in classes:
             if not counted.get(name):
                 raise ConfigError(f"{dataset.root} has no image of class {name!r}.{nearest(name, sorted(counted))}")
@@ -222,7 +218,7 @@ class Classifier:
         weights, hub = (chosen.weights, chosen.hub) if pretrained else (None, False)
         with torch.random.fork_rng():
             torch.manual_seed(self.settings.train.seed)
-            backbone = open_backbone(chosen.name, weights, pretrained=pretrained, hub=hub)
+            backbone = open_backbone(chosen.name, weights, pretrained=pretrained, hub=hub, small=chosen.small)
         side, step = chosen.side or backbone.info.side_px, backbone.info.multiple_px
         if side % step:
             raise ConfigError(f"backbone.side {side}: {chosen.name} wants a multiple of {step}")
@@ -244,16 +240,28 @@ class Classifier:
             raise ConfigError("head.kind knn has no weights to train: take logistic, svm or mlp, or tune.how frozen")
         net.keeps_statistics = chosen.tune.how != "scratch"
         blocks = net.backbone.blocks
-        count = len(blocks) if chosen.tune.how != "last" else chosen.tune.blocks
+        count = {"last": chosen.tune.blocks, "full": len(blocks), "scratch": len(blocks)}.get(chosen.tune.how, 0)
         net.requires_grad_(False)
         net.head.requires_grad_(True)
-        for back, block in enumerate(reversed(blocks[-count:])):
+        for back, block in enumerate(blocks[::-1][:count]):
             block.requires_grad_(True)
             block.rate = chosen.tune.decay ** (back + 1) if chosen.tune.how != "scratch" else 1.0  # type: ignore[assignment]
-        identity = {"settings": chosen.model_dump(mode="json"), "data": views.dataset.content_hash}
         judge = _judge(validation, self.spec) if validation is not None and len(validation) else None
-        batch = views.batches(labels, len(self.spec.classes), chosen.train, chosen.tune.mixup, chosen.tune.cutmix)
-        return train(net, batch, judge, chosen.train, run, identity, resume, on_step, "balanced accuracy")
+        lesson = self._lesson(views, labels, run)
+        settings = {"settings": chosen.model_dump(mode="json"), "data": views.dataset.content_hash}
+        identity, measure = {**settings, **lesson.identity}, "balanced accuracy"
+        return train(net, lesson.batch, judge, chosen.train, run, identity, resume, on_step, measure, lesson.loss)
+
+    @property
+    def _learns(self) -> bool:
+        """Whether weights are trained step by step; else the head is fitted at once and is all that is learnt."""
+        return self.settings.tune.how in LEARNING
+
+    def _lesson(self, views: Views, labels: np.ndarray, run: Path | None) -> Lesson:
+        """Disturbed images and their true classes; a student learns from its teacher besides (`model.distil`)."""
+        tune = self.settings.tune
+        batch = views.batches(labels, len(self.spec.classes), self.settings.train, tune.mixup, tune.cutmix)
+        return Lesson(batch, None, {})
 
     def _make_honest(
         self, features: np.ndarray, labels: np.ndarray, validation: Dataset | None, classes: tuple[str, ...]
@@ -264,8 +272,8 @@ class Classifier:
         if validation is not None and len(validation):
             kept = validation.where(np.isin(validation.column("label"), classes))
             if len(kept):
-                learnt = self.settings.tune.how in LEARNING
-                known = features_of(self.net_.backbone, self.net_.features, Views(kept, self.spec), keep=not learnt)
+                keep = self.settings.tune.how not in LEARNING
+                known = features_of(self.net_.backbone, self.net_.features, Views(kept, self.spec), keep=keep)
                 self.temperature_ = fit_temperature(self._logits(known), _numbers(kept, classes))
         self.novelty_ = fit_novelty(features, labels, known).to(self._device)
         self.learnt_ = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
@@ -278,13 +286,19 @@ class Classifier:
     def _logits(self, features: np.ndarray) -> np.ndarray:
         return self.net_.head(torch.from_numpy(features).to(self._device)).cpu().numpy()
 
-    def module(self) -> Deployable:
+    def module(self) -> nn.Module:
         """The network to export, on the CPU, in eval mode; see `ModelSpec` for its contract."""
-        return Deployable(self.net_.to("cpu"), self.novelty_.to("cpu"), self.temperature_, self.spec).eval()
+        self.net_.to("cpu")
+        self.novelty_.to("cpu")
+        return self.deployable().eval()
+
+    def deployable(self) -> nn.Module:
+        """As `module`, on whatever device the network is."""
+        return Deployable(self.net_, self.novelty_, self.temperature_, self.spec).to(self._device)
 
     def predict(self, images: Iterable[np.ndarray], roi: np.ndarray | None = None) -> Iterator[Prediction]:
         """Probabilities as maps of one pixel, lazily. Raises as `predict_image`."""
-        run = torch_run(Deployable(self.net_, self.novelty_, self.temperature_, self.spec))
+        run = torch_run(self.deployable())
         for image in images:
             yield predict_image(run, image, self.spec, roi)
 
@@ -338,8 +352,9 @@ class Classifier:
         model.trained_on_ = tensors.pop(SEEN).numpy()
         model.temperature_ = float(tensors.pop("temperature"))
         backbone = model._backbone(pretrained=False)
-        head = empty_head(under("net.head", tensors), model.settings.head)
-        model.net_ = ClassifyNet(backbone, head, _TOPS[model.spec.bit_depth])
+        empty = empty_factored if model.settings.aspects else empty_head
+        head = empty(under("net.head", tensors), model.settings.head)
+        model.net_ = ClassifyNet(backbone, head, TOPS[model.spec.bit_depth])
         model.net_.load_state_dict(under("net", tensors))
         model.net_.to(pick_device()).eval()
         shapes = [tensors[f"novelty.{key}"] for key in ("mean", "basis", "whitening", "centres")]
@@ -349,6 +364,17 @@ class Classifier:
         learnt, told = load_tensors(folder / LEARNT)
         model.learnt_, model.learnt_ids_ = learnt["features"].numpy().astype(np.float32), tuple(told["ids"])
         return model
+
+
+def _sized(settings: ClassifySettings, images: int) -> ClassifySettings:
+    """With the size of a small CNN that is trained from scratch written down. Raises `ConfigError` as `sized_to`."""
+    chosen = settings.backbone
+    if chosen.small and chosen.small.channels != 3:
+        raise ConfigError("backbone.small.channels: a classifier shows its network three, grey as three equal ones")
+    if chosen.name != SMALL_CNN or chosen.small or settings.tune.how != "scratch":
+        return settings
+    small = sized_to(images, chosen.side or SmallCnnSettings().side_px)
+    return settings.model_copy(update={"backbone": chosen.model_copy(update={"small": small})})
 
 
 def _numbers(dataset: Dataset, classes: tuple[str, ...]) -> np.ndarray:

@@ -4,7 +4,9 @@ Features of a network that does not learn are kept on disk: fitting another head
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -15,13 +17,15 @@ from torch import Tensor, nn
 
 from flawsmith.core.errors import DataError, EnvironmentFault
 from flawsmith.core.files import cache_folder
-from flawsmith.core.spec import ModelSpec, fitted
+from flawsmith.core.openvino import import_openvino, openvino_installed
+from flawsmith.core.spec import ModelSpec, Run, fitted
 from flawsmith.dataset.augment import AugmentSettings, affine, cutout, relight, warp
 from flawsmith.dataset.manifest import Dataset
 from flawsmith.model.checkpoint import load_tensors, save_tensors
 from flawsmith.model.train import Batch, TrainSettings
 
 _AT_ONCE = 32
+_REPAYS = 500 * 224**2  # pixels; converting costs seconds
 _HELD = 2 << 30  # bytes of fitted images that are kept in memory
 
 
@@ -70,10 +74,11 @@ class Views:
     def batches(self, labels: np.ndarray, classes: int, settings: TrainSettings, mixup: float, cutmix: float) -> Batch:
         """Batch i of training: images (N, C, side, side) and soft targets (N, K); classes come equally often."""
         rows = [np.flatnonzero(labels == k) for k in range(classes)]
+        there = np.unique(labels)  # of combined aspects some classes have no image
 
         def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
             rng = np.random.default_rng([settings.seed, step])
-            chosen = rng.integers(classes, size=settings.batch)
+            chosen = there[rng.integers(len(there), size=settings.batch)]
             images = np.stack([self.disturbed(int(rng.choice(rows[k])), rng) for k in chosen]).transpose(0, 3, 1, 2)
             targets = np.eye(classes, dtype=np.float32)[chosen]
             return mixed(rng, np.ascontiguousarray(images), targets, mixup, cutmix)
@@ -119,18 +124,58 @@ def features_of(
     path = _place(net, views, rounds)
     if keep and (found := _kept(path)) is not None:
         return found
-    device = next(net.parameters()).device
-    parts, waiting, total = [], [], len(views) * (1 + rounds)
-    for number, image in enumerate(views.all(rounds), start=1):
-        waiting.append(image)
-        if len(waiting) == _AT_ONCE or number == total:
-            x = torch.from_numpy(np.stack(waiting).transpose(0, 3, 1, 2)).to(device)
-            parts.append(features(x.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
-            waiting = []
-    found = np.concatenate(parts)
+    total = len(views) * (1 + rounds)
+    ask = _extractor(net, features, views, total)
+    found = np.concatenate([ask(np.stack(some).transpose(0, 3, 1, 2)) for some in batched(views.all(rounds), _AT_ONCE)])
     if keep:
         _put_away(path, found)
     return found
+
+
+def batched(images: Iterable[np.ndarray], count: int) -> Iterator[list[np.ndarray]]:
+    """Lists of `count` images, the last one shorter."""
+    left = iter(images)
+    while some := list(islice(left, count)):
+        yield some
+
+
+def _extractor(net: nn.Module, features: Callable[[Tensor], Tensor], views: Views, total: int) -> Run:
+    """float32 (N, C, side, side) to (N, D), the fastest way: on a processor OpenVINO's, where converting pays off."""
+    device = next(net.parameters()).device
+    if device.type == "cpu" and openvino_installed() and total * views.side**2 >= _REPAYS:
+        return _openvino(net, features, views)
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        x = torch.from_numpy(images).to(device).contiguous(memory_format=torch.channels_last)
+        return features(x).float().cpu().numpy()
+
+    return ask
+
+
+class _Asked(nn.Module):
+    """`features` as a module's forward, which is what can be exported."""
+
+    def __init__(self, net: nn.Module, features: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.net, self.features = net, features
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.features(x)
+
+
+def _openvino(net: nn.Module, features: Callable[[Tensor], Tensor], views: Views) -> Run:
+    """fp32: two and a half times as fast as eager on EfficientNet-Lite0, and equal to 5 digits."""
+    openvino = import_openvino()
+    example = torch.zeros(2, views.spec.channels, views.side, views.side)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated calls inside torch's exporter and OpenVINO's reader of it
+        program = torch.export.export(
+            _Asked(net, features).eval(), (example,), dynamic_shapes=({0: torch.export.Dim("n")},)
+        )
+        model = openvino.convert_model(program)
+    settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(model, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT"} | settings)
+    return lambda images: np.array(compiled([np.ascontiguousarray(images)])[0])
 
 
 def _place(net: nn.Module, views: Views, rounds: int) -> Path:

@@ -7,27 +7,26 @@ import numpy as np
 import torch
 
 from flawsmith.core.errors import ConfigError, DataError
-from flawsmith.dataset.few import in_turn
 from flawsmith.dataset.grouping import group_rows
 from flawsmith.dataset.manifest import Dataset
+from flawsmith.dataset.mix import Mix, Share, drawn
 from flawsmith.model.classify import LEARNING, Classifier, ClassifySettings
 from flawsmith.model.features import features_of
-from flawsmith.model.heads import fit_head
 
 
 @dataclass(frozen=True, eq=False)
 class FewShots:
-    """Balanced accuracy (R,) and recall (R, K) of R draws of `shots` images a class, on images of other groups."""
+    """Balanced accuracy (R,) and recall (R, K) of R draws by `mix`, on images of other groups."""
 
     classes: tuple[str, ...]
-    shots: int
+    mix: Mix
     accuracy: np.ndarray
     recall: np.ndarray
     judged: tuple[int, ...]  # images, in each draw
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "shots": self.shots,
+            "mix": [str(share) for share in self.mix],
             "repeats": len(self.accuracy),
             "judged": list(self.judged),
             "balanced_accuracy": _spread(self.accuracy),
@@ -43,12 +42,15 @@ class FewShots:
         for name, each in values.items():
             told = _spread(each)
             rows.append((name, f"{told['mean']:.3f} ± {told['sd']:.3f}", f"{told['low']:.3f} … {told['high']:.3f}"))
-        title = f"{self.shots} images a class, {len(self.accuracy)} draws, judged on {min(self.judged)} or more"
+        drawn_from = " + ".join(map(str, self.mix))
+        title = f"{drawn_from} a class, {len(self.accuracy)} draws, judged on {min(self.judged)} or more"
         return title, ("figure", "mean ± sd", "95 % of the draws"), rows
 
 
-def few_shots(dataset: Dataset, settings: ClassifySettings, shots: int, repeats: int) -> FewShots:
+def few_shots(dataset: Dataset, settings: ClassifySettings, mix: Mix, repeats: int) -> FewShots:
     """Draws from all images, whatever their split; groups are spread over a draw, and none is both drawn and judged.
+
+    mix: what is drawn; images of the first share's provenance that were not drawn are judged, none of the others.
 
     The network is asked once for the features of all images; so it must be one that does not learn.
 
@@ -58,40 +60,45 @@ def few_shots(dataset: Dataset, settings: ClassifySettings, shots: int, repeats:
         raise ConfigError(
             f"--shots fits heads on a network as it is: take tune.how frozen or augmented, not {settings.tune.how}"
         )
+    if mix[0].count is None:
+        raise ConfigError(f"{mix[0]} leaves none to judge: draw a number of them")
     model = Classifier(settings)
     views, net, labels = model.prepare(dataset)
     rounds = settings.tune.views * (settings.tune.how == "augmented")
     features = features_of(net.backbone, net.features, views, rounds).reshape(1 + rounds, len(labels), -1)
-    groups = group_rows(views.dataset, "auto").numbers
-    drawn = [_draw(labels, groups, shots, seed, model.spec.classes) for seed in range(repeats)]
-    classes, found, judged = model.spec.classes, [], []
-    for seed, rows in enumerate(drawn):
+    groups, there = group_rows(views.dataset, "auto").numbers, np.unique(labels)
+    classes = {int(k): model.spec.classes[k] for k in there}  # of combined aspects some have no image
+    judgeable = mix[0].rows(views.dataset)
+    found, judged = [], []
+    for seed in range(repeats):
+        rows = np.concatenate([drawn(views.dataset, share, labels, groups, seed) for share in mix])
+        rest = np.flatnonzero(judgeable & ~np.isin(groups, groups[rows]))
+        _check_rest(labels, groups, rest, judgeable, mix[0], classes)
         seen = features[:, rows].reshape(-1, features.shape[2])
-        head = fit_head(seen, np.tile(labels[rows], 1 + rounds), len(classes), settings.head, seed)
-        rest = np.flatnonzero(~np.isin(groups, groups[rows]))
+        head = model.fit_head(seen, np.tile(labels[rows], 1 + rounds))
         with torch.inference_mode():
             said = head(torch.from_numpy(features[0, rest])).argmax(1).numpy()
-        found.append([(said[labels[rest] == k] == k).mean() for k in range(len(classes))])
+        found.append([(said[labels[rest] == k] == k).mean() for k in classes])
         judged.append(len(rest))
     recall = np.array(found)
-    return FewShots(classes, shots, recall.mean(1), recall, tuple(judged))
+    return FewShots(tuple(classes.values()), mix, recall.mean(1), recall, tuple(judged))
 
 
-def _draw(labels: np.ndarray, groups: np.ndarray, shots: int, seed: int, classes: tuple[str, ...]) -> np.ndarray:
-    """Rows of `shots` images of each class, from many groups, that leave some of each class to be judged."""
-    rows: list[int] = []
-    for k in np.unique(labels):
-        mine = np.random.default_rng([seed, int(k)]).permutation(np.flatnonzero(labels == k)).tolist()
-        rows += in_turn(mine, [groups[row] for row in mine])[:shots]
-    left = labels[~np.isin(groups, groups[rows])]
-    for k in np.unique(labels):
-        if (labels == k).sum() < shots + 1 or not (left == k).any():
-            count, apart = (labels == k).sum(), len(np.unique(groups[labels == k]))
+def _check_rest(
+    labels: np.ndarray,
+    groups: np.ndarray,
+    rest: np.ndarray,
+    judgeable: np.ndarray,
+    share: Share,
+    classes: dict[int, str],
+) -> None:
+    for k, name in classes.items():
+        if not (labels[rest] == k).any():
+            mine = judgeable & (labels == k)
             raise DataError(
-                f"class {classes[k]!r} has {count} images in {apart} groups: "
-                f"too few to draw {shots} and judge by others; take fewer shots"
+                f"class {name!r} has {mine.sum()} images in {len(np.unique(groups[mine]))} groups: "
+                f"too few to draw {share.count} and judge by others; take fewer shots"
             )
-    return np.array(rows)
 
 
 def _spread(values: np.ndarray) -> dict[str, float]:

@@ -24,7 +24,7 @@ from flawsmith.model.checkpoint import (
     save_tensors,
     under,
 )
-from flawsmith.model.loss import LOSSES
+from flawsmith.model.loss import LOSSES, Loss
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -110,12 +110,14 @@ def train(
     resume: bool = False,
     on_step: Callable[[Progress], None] = lambda progress: None,
     measure: str = "IoU",
+    loss_of: Loss | None = None,
 ) -> State:
     """Fit `net` in place; it ends with the best validated averaged weights, or the last where nothing validates.
 
     measure:  what `validate` gives, in words
     run:      folder for the checkpoint and TensorBoard logs; None keeps nothing
     identity: JSON that must be equal for a checkpoint to be resumed (settings, data hash)
+    loss_of:  of logits and the batch's targets, in place of the settings' loss
 
     Raises `ConfigError` when a checkpoint belongs to another run, `GateError` when the loss stops being a number.
     """
@@ -126,7 +128,9 @@ def train(
     average = deepcopy(net).eval().requires_grad_(False)
     best = deepcopy(average)
     optimizer = torch.optim.AdamW(_groups(net, settings), weight_decay=settings.weight_decay)
-    loop = _Loop(net, average, best, optimizer, settings, device, State(), identity or {})
+    loop = _Loop(
+        net, average, best, optimizer, settings, device, State(), identity or {}, loss_of or LOSSES[settings.loss]
+    )
     if resume and run and (run / CHECKPOINT).exists():
         loop.restore(run / CHECKPOINT)
     log = _Logs(run)
@@ -182,6 +186,7 @@ class _Loop:
     device: torch.device
     state: State
     identity: dict[str, Any]
+    loss_of: Loss
 
     def advance(self, images: np.ndarray, targets: np.ndarray) -> float:
         """One optimizer step; returns the loss."""
@@ -194,7 +199,7 @@ class _Loop:
         with torch.random.fork_rng(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             torch.manual_seed(self.settings.seed * 1_000_003 + self.state.step)  # dropout, the same after a resume
             logits = self.net(x)
-        loss = LOSSES[self.settings.loss](logits.float(), y)
+        loss = self.loss_of(logits.float(), y)
         if not torch.isfinite(loss):
             raise GateError(f"the loss is {loss.item()} at step {self.state.step}: lower train.learning_rate")
         self.optimizer.zero_grad(set_to_none=True)
