@@ -100,9 +100,9 @@ def judged(part: str, data: dict[str, Any], seed: int, args: argparse.Namespace)
     """One training, and its figures on both test sets, over all poses and for each."""
     import time
 
-    from flawsmith.cli.orientation import evaluated
     from flawsmith.core.config import load_settings
     from flawsmith.model.orientation import OrientationSettings, Orienter
+    from flawsmith.pipeline import evaluate_orienter as evaluated
 
     settings = load_settings(OrientationSettings, None, [f"train.seed={seed}", *args.overrides])
     begin = time.process_time()

@@ -97,10 +97,12 @@ def judged(data: Any, job: dict[str, Any], threads: int | None) -> dict[str, Any
     options = [f"backbone.name={job['backbone']}", f"backbone.side={job['side']}", f"train.seed={job['seed']}"]
     options += [*WAYS[job["way"]], *([f"train.threads={threads}"] if threads else [])]
     settings = load_settings(ClassifySettings, None, options)
+    learns = job["way"] in LEARNING
     if not job["shots"]:
         split = np.array(fold_of(data, job["seed"]))
-        return fold(data, *(np.flatnonzero(split == name) for name in ("train", "val", "test")), settings)
-    if job["way"] in LEARNING:
+        train, val, test = (np.flatnonzero(split == name) for name in ("train", "val", "test"))
+        return fold(data, train, val, test, settings) if learns else heads(data, np.append(train, val), test, settings)
+    if learns:
         rows, rest = draw(data, job["shots"], job["seed"])
         return fold(data, rows, np.array([], int), rest, settings)
     start = time.perf_counter()
@@ -115,13 +117,32 @@ def judged(data: Any, job: dict[str, Any], threads: int | None) -> dict[str, Any
     }
 
 
+def heads(data: Any, train: np.ndarray, test: np.ndarray, settings: Any) -> dict[str, Any]:
+    """As `Classifier.fit` does it where the network stays as it is, with the features of all images asked for once."""
+    import torch
+
+    from flawsmith.model.classify import Classifier
+    from flawsmith.model.features import features_of
+
+    model = Classifier(settings)
+    views, net, labels = model.prepare(data)
+    rounds = settings.tune.views * (settings.tune.how == "augmented")
+    features = features_of(net.backbone, net.features, views, rounds).reshape(1 + rounds, len(labels), -1)
+    start = time.perf_counter()
+    head = model.fit_head(features[:, train].reshape(-1, features.shape[2]), np.tile(labels[train], 1 + rounds))
+    seconds = time.perf_counter() - start
+    with torch.inference_mode():
+        said = head(torch.from_numpy(features[0, test])).argmax(1).numpy()
+    return told(data.take(test), np.array(model.spec.classes), said, labels[test], len(train), seconds)
+
+
 def draw(data: Any, shots: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows of `shots` images a class, and all rows of other groups."""
     from flawsmith.dataset.grouping import group_rows
     from flawsmith.dataset.mix import Share, drawn
 
     labels, groups = np.array(data.column("label")), group_rows(data, "auto").numbers
-    rows = drawn(data, Share(None, shots), labels, groups, seed)
+    rows = drawn(data, Share(None, shots), labels, groups, seed, leave=True)
     return rows, np.flatnonzero(~np.isin(groups, groups[rows]))
 
 
@@ -132,21 +153,30 @@ def fold(data: Any, train: np.ndarray, val: np.ndarray, test: np.ndarray, settin
     start = time.perf_counter()
     model = Classifier(settings).fit(data.take(train), data.take(val) if len(val) else None)
     seconds = time.perf_counter() - start
-    part, classes = data.take(test), np.array(model.spec.classes)
+    part, classes = data.take(test), model.spec.classes
     maps = np.stack([p.maps[: len(classes), 0, 0] for p in model.predict(sample.image() for sample in part)])
-    said, truth = classes[maps.argmax(1)], np.array(part.column("label"))
-    recall = {name: float((said[truth == name] == name).mean()) for name in classes if (truth == name).any()}
+    truth = np.array([classes.index(label) for label in part.column("label")])
+    return told(part, np.array(classes), maps.argmax(1), truth, len(train), seconds)
+
+
+def told(
+    part: Any, classes: np.ndarray, said: np.ndarray, truth: np.ndarray, trained: int, seconds: float
+) -> dict[str, Any]:
+    """`seconds` of learning: of the head alone where the features were there."""
+    recall = {str(classes[k]): float((said[truth == k] == k).mean()) for k in np.unique(truth)}
     found = {
-        "seconds": round(seconds, 1),
-        "trained": len(train),
-        "judged": len(test),
+        "seconds": round(seconds, 2),
+        "trained": trained,
+        "judged": len(truth),
         "right": int((said == truth).sum()),
         "balanced": round(float(np.mean(list(recall.values()))), 4),
         "recall": {name: round(value, 4) for name, value in recall.items()},
     }
-    if "camera" in part.table.column_names and part.table["camera"].null_count == 0:  # positions of a screw
+    if part.table["camera"].null_count == 0:  # positions of a screw
         places = np.array(part.column("camera"))
-        found["places"] = {p: [int((said == truth)[places == p].sum()), int((places == p).sum())] for p in set(places)}
+        found["places"] = {
+            str(p): [int((said == truth)[places == p].sum()), int((places == p).sum())] for p in np.unique(places)
+        }
     return found
 
 

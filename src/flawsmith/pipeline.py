@@ -1,21 +1,21 @@
 """The whole path on one screen: photographs → data set → model → evaluation → decision → recipe → verdicts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import yaml
 
-from flawsmith.core import ConfigError, DataError, Prediction, Sample
-from flawsmith.core.files import check_free, staged_folder, write_atomic
+from flawsmith.core import DataError, Prediction, Sample
+from flawsmith.core.files import check_free, staged_folder
+from flawsmith.core.orientation import Orientation, placed
 from flawsmith.dataset import Dataset
 from flawsmith.dataset.duplicates import look_alikes
 from flawsmith.dataset.few import with_labelled
 from flawsmith.dataset.mix import Mix, mixed
 from flawsmith.dataset.split import SplitRule, plan_split, save_split
 from flawsmith.decide.calibrate import calibrate, check_enough
-from flawsmith.decide.classes import asked_of, first_decision
+from flawsmith.decide.classes import asked_of, first_decision, unknown_to_a_person
 from flawsmith.decide.report import CalibrationReport
 from flawsmith.decide.request import CalibrationRequest
 from flawsmith.decide.rules import Decision, check_kinds, decide, save_decision
@@ -25,15 +25,22 @@ from flawsmith.deploy.request import ExportRequest, export_model
 from flawsmith.evaluate.class_evaluation import ClassEvaluation, evaluate_classes
 from flawsmith.evaluate.classes import ClassScore
 from flawsmith.evaluate.evaluation import DatasetFacts, Evaluation, evaluate
+from flawsmith.evaluate.orientation import Judged as Oriented
+from flawsmith.evaluate.orientation import OrientationEvaluation, evaluate_orientation
 from flawsmith.evaluate.wear import WearCase, WearEvaluation, evaluate_cases
 from flawsmith.model.classify import Classifier, ClassifySettings
 from flawsmith.model.crops import usable
+from flawsmith.model.distil import DISTIL, DistilSettings, Student
+from flawsmith.model.ensemble import Ensemble
 from flawsmith.model.models import Model
-from flawsmith.model.segment import WEIGHTS, Segmenter, SegmentSettings, fingerprints
-from flawsmith.model.train import CHECKPOINT, Progress
+from flawsmith.model.orientation import OrientationSettings, Orienter
+from flawsmith.model.orientation_data import part_of, resting_poses, shown_poses, truths
+from flawsmith.model.runs import SETTINGS, keep_settings, train_into
+from flawsmith.model.segment import Segmenter, SegmentSettings, fingerprints
+from flawsmith.model.train import Progress
 from flawsmith.model.wear.learn import WearRun, WearTrainSettings, identity_of_run, insert_groups, learn_wear
+from flawsmith.part import Part
 
-Trained = TypeVar("Trained", Segmenter, Classifier)
 Scored = Iterator[tuple[Sample, Prediction]]
 Judged = tuple[Sample, ClassScore]
 
@@ -93,7 +100,7 @@ def train_segmenter(
 ) -> Segmenter:
     """Learn from the train split, stop on the val split, keep model, checkpoint, logs and settings in `run`."""
     train, val = training_data(folder, labelled, (settings or SegmentSettings()).train.seed)
-    return _trained(Segmenter(settings), train, val, run, resume, overwrite, on_step)
+    return train_into(run, Segmenter(settings), train, val, resume, overwrite, on_step)
 
 
 def train_classifier(
@@ -104,11 +111,52 @@ def train_classifier(
     overwrite: bool = False,
     on_step: Callable[[Progress], None] = lambda progress: None,
     mix: Mix = (),
+    members: int = 1,
 ) -> Classifier:
-    """As `train_segmenter`, from the labels of whole images; `run` gets a decision to begin with as well."""
+    """As `train_segmenter`, from the labels of whole images; `run` gets a decision to begin with as well.
+
+    members: more than 1 make an ensemble
+    """
     train, val = training_data(folder, seed=(settings or ClassifySettings()).train.seed, mix=mix)
-    model = _trained(Classifier(settings), train, val, run, resume, overwrite, on_step)
+    model = Ensemble(settings, members) if members > 1 else Classifier(settings)
+    model = train_into(run, model, train, val, resume, overwrite, on_step)
     save_decision(run / "decision.json", first_decision(model.spec))
+    return model
+
+
+def distil_classifier(
+    teacher: Classifier,
+    folder: Path,
+    run: Path,
+    settings: DistilSettings | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_step: Callable[[Progress], None] = lambda progress: None,
+) -> Classifier:
+    """A student that learns from the teacher and the true labels; see `model.distil`."""
+    train, val = training_data(folder)
+    student = Student(teacher, settings or DistilSettings())
+    model = train_into(run, student, train, val, resume, overwrite, on_step, {DISTIL: student.distil})
+    save_decision(run / "decision.json", first_decision(model.spec))
+    return model
+
+
+def train_orienter(
+    folder: Path,
+    run: Path,
+    settings: OrientationSettings | None = None,
+    part: Part | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_step: Callable[[Progress], None] = lambda progress: None,
+) -> Orienter:
+    """Learn from renders how the part lies. part: None takes the one that was rendered."""
+    train, val = training_data(folder)
+    whole, chosen = Dataset.open(folder), settings or OrientationSettings()
+    # of all images: a pose that only a test image shows must have its place too
+    poses = resting_poses(part or part_of(whole), shown_poses(whole), chosen.bins_per_turn)
+    model = train_into(run, Orienter(chosen, poses), train, val, resume, overwrite, on_step)
+    save_decision(run / "decision.json", unknown_to_a_person())
     return model
 
 
@@ -131,7 +179,7 @@ def train_wear(
     learnt = learn_wear(part, grouping.numbers, settings, segmenter)
     with staged_folder(run, overwrite, "run") as stage:
         learnt.save(stage)
-        _keep_settings(stage, settings)
+        keep_settings(stage / SETTINGS, settings)
     return learnt
 
 
@@ -167,36 +215,6 @@ def evaluate_wear(
     return figures, cases
 
 
-def _trained(
-    model: Trained,
-    train: Dataset,
-    val: Dataset | None,
-    run: Path,
-    resume: bool,
-    overwrite: bool,
-    on_step: Callable[[Progress], None],
-) -> Trained:
-    if run.is_dir() and any(run.iterdir()) and not (resume or overwrite):
-        raise ConfigError(f"{run} is not empty: add --resume to go on, --overwrite to start anew, or choose another")
-    fresh = not (resume and (run / CHECKPOINT).exists())
-    if fresh and resume and (run / WEIGHTS).exists():
-        raise ConfigError(f"{run} holds a finished model and no checkpoint to resume; choose another folder")
-    if fresh:
-        check_free(run, overwrite or resume, "run")
-    if fresh:
-        with staged_folder(run, overwrite or resume, "run") as stage:
-            _keep_settings(stage, model.settings)
-    model.fit(train, val, run, resume, on_step)
-    model.save(run)
-    _keep_settings(run, model.settings)
-    return model
-
-
-def _keep_settings(run: Path, settings: SegmentSettings | ClassifySettings | WearTrainSettings) -> None:
-    text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
-    write_atomic(run / "settings.yaml", text.encode())
-
-
 def score(model: Model, dataset: Dataset, roi: np.ndarray | None = None) -> Scored:
     """Every image of `dataset` with what the model says of it, one at a time."""
     for sample in dataset:
@@ -228,6 +246,33 @@ def evaluate_classifier(
             name=dataset.info.name, content_hash=dataset.info.content_hash, split=split, model=model.identity(roi)
         ),
     )
+
+
+def evaluate_orienter(
+    model: Orienter,
+    dataset: Dataset,
+    split: str | None = "test",
+    roi: np.ndarray | None = None,
+    watch: Callable[[Iterable[Sample]], Iterator[Sample]] = iter,
+) -> tuple[OrientationEvaluation, list[Oriented]]:
+    """Figures on one split (None: all images), and every image's own. Raises as `unseen`."""
+    images = unseen(model, dataset.split(split) if split else dataset)
+    poses = model.spec.poses
+    truth, judged = truths(images, poses), []
+    for row, sample in enumerate(watch(images)):
+        pose, camera = poses[truth.pose[row]], truth.cameras[row]
+        x, y = truth.centre_px[row]
+        angle = float(truth.angle_deg[row]) if pose.symmetry else None
+        real = placed(Orientation(pose.number, angle, (float(x), float(y)), 1.0), poses, camera)
+        found = placed(next(model.orient([sample.image()], roi)), poses, camera)
+        judged.append(Oriented(sample.id, real, found, pose.period_deg))
+    facts = DatasetFacts(
+        name=dataset.info.name,
+        content_hash=dataset.info.content_hash,
+        split=split or "all",
+        model=model.identity(roi),
+    )
+    return evaluate_orientation(judged, facts), judged
 
 
 def evaluate_model(

@@ -11,7 +11,7 @@ from flawsmith.core.errors import ConfigError, DataError
 from flawsmith.dataset.check import check_dataset
 from flawsmith.dataset.join import join_datasets
 from flawsmith.dataset.manifest import Dataset
-from flawsmith.dataset.mix import Share, mixed, parse_mix
+from flawsmith.dataset.mix import Share, drawn, mixed, parse_mix
 
 
 @pytest.fixture
@@ -84,6 +84,19 @@ def test_a_mix_draws_so_many_of_each_class_by_provenance(two: tuple[Path, Path],
         mixed(both, parse_mix("real:5"))
     with pytest.raises(ConfigError, match="no image with provenance 'paste'"):
         mixed(both, parse_mix("real:1,paste:1"))
+
+
+def test_half_of_the_groups_are_left_to_judge_by(two: tuple[Path, Path]) -> None:
+    data = Dataset.open(two[1])  # twelve parts of two images: six healthy, three dents, three scratches
+    labels, groups = np.array(data.column("label")), np.array(data.column("part"))
+    for seed in range(8):
+        rows = drawn(data, Share(None, 2), labels, groups, seed, leave=True)
+        for name in set(labels):
+            mine = rows[labels[rows] == name]
+            assert len(mine) == 2
+            assert set(groups[labels == name]) - set(groups[mine])
+    greedy = [len(set(groups[drawn(data, Share(None, 3), labels, groups, s)])) for s in range(4)]
+    assert greedy == [3 * 3] * 4, "the control: without leaving any, a dent is drawn of every part that has one"
 
 
 @pytest.mark.parametrize(

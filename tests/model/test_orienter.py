@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
 from flawsmith.cli import app
-from flawsmith.cli.orientation import evaluate_to, evaluated, trained, unknown_to_a_person
+from flawsmith.cli.orientation import evaluate_to
 from flawsmith.core.errors import ConfigError, DataError
 from flawsmith.core.orientation import (
     CameraPose,
@@ -30,6 +30,7 @@ from flawsmith.core.orientation import (
 from flawsmith.core.spec import predict_image
 from flawsmith.dataset.augment import AugmentSettings
 from flawsmith.dataset.manifest import Dataset, replace_manifest
+from flawsmith.decide.classes import unknown_to_a_person
 from flawsmith.deploy.request import ExportRequest, export_model
 from flawsmith.line.batch import inspect_images, list_images
 from flawsmith.line.inspector import Inspector
@@ -38,8 +39,10 @@ from flawsmith.model.models import load_model
 from flawsmith.model.orientation import OrientationSettings, OrientAugment, OrientBackbone, Orienter, OrientTrain
 from flawsmith.model.orientation_data import RENDERS, SCENE, Truths, resting_poses, truths
 from flawsmith.model.orientation_views import CELLS, Marks, beside, disturbed, target
+from flawsmith.model.runs import train_into
 from flawsmith.model.small_cnn import SmallCnnSettings
 from flawsmith.part import Component, Part
+from flawsmith.pipeline import evaluate_orienter as evaluated
 
 
 def chosen(steps: int = 200) -> OrientationSettings:
@@ -317,10 +320,10 @@ def _tipped(pose: RestingPose) -> tuple[float, ...]:
 
 def test_a_run_folder_and_its_report(data: dict[str, Dataset], poses: tuple[RestingPose, ...], tmp_path: Path) -> None:
     run = tmp_path / "run"
-    model = trained(Orienter(chosen(2), poses), data["train"], data["val"], run)
-    assert {p.name for p in run.iterdir()} >= {"model.safetensors", "settings.yaml", "decision.json"}
+    model = train_into(run, Orienter(chosen(2), poses), data["train"], data["val"])
+    assert {p.name for p in run.iterdir()} >= {"model.safetensors", "settings.yaml"}
     with pytest.raises(ConfigError, match="is not empty"):
-        trained(Orienter(chosen(2), poses), data["train"], data["val"], run)
+        train_into(run, Orienter(chosen(2), poses), data["train"], data["val"])
     page, told = evaluate_to(model, data["test"], "test", tmp_path / "report", None, False, iter)
     text = page.read_text()
     assert "Green: true, orange: found" in text

@@ -1,17 +1,13 @@
-"""`flawsmith train ensemble`, `flawsmith train distil`, and what `flawsmith train classify --members` does."""
+"""`flawsmith train ensemble` and `flawsmith train distil`."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from flawsmith.core.config import Settings
-    from flawsmith.model.classify import Classifier, ClassifySettings
-    from flawsmith.model.train import Progress
+    from flawsmith.model.classify import Classifier
 
-DISTIL = "distil.yaml"
 JSON = typer.Option(False, "--json", help="Report as JSON on stdout.")
 OVERWRITE = typer.Option(False, "--overwrite", help="Throw away what is in --out and start anew.")
 
@@ -33,41 +29,25 @@ def ensemble(
     from flawsmith import pipeline
     from flawsmith.cli.output import emit_json, say
     from flawsmith.core.files import check_free, staged_folder
+    from flawsmith.decide.classes import first_decision
+    from flawsmith.decide.rules import save_decision
     from flawsmith.model.distil import check_classifier
     from flawsmith.model.ensemble import Ensemble, members_of
     from flawsmith.model.models import load_model
+    from flawsmith.model.runs import SETTINGS, keep_settings
 
     check_free(out, overwrite, "run")
     members = [one for run in runs for one in members_of(check_classifier(load_model(run), run))]
     validation = pipeline.training_data(dataset)[1] if dataset else None
     model = Ensemble.of(members, validation)
     with staged_folder(out, overwrite, "run") as stage:
-        _keep(model, stage)
+        model.save(stage)
+        keep_settings(stage / SETTINGS, model.settings)
+        save_decision(stage / "decision.json", first_decision(model.spec))
     if as_json:
         emit_json(_told(out, model) | {"members": len(members)})
     say(f"{out}: {len(members)} members; temperature {model.temperature_:.3f}")
     say(f"next: flawsmith evaluate {out} {dataset or 'DATASET'}")
-
-
-def train_members(
-    dataset: Path,
-    out: Path,
-    settings: "ClassifySettings",
-    members: int,
-    resume: bool,
-    overwrite: bool,
-    on_step: "Callable[[Progress], None]",
-) -> "Classifier":
-    """An ensemble of so many classifiers, in `out`; see `model.ensemble` for what tells them apart."""
-    from flawsmith import pipeline
-    from flawsmith.model.ensemble import Ensemble
-
-    model = Ensemble(settings, members)
-    train, val = pipeline.training_data(dataset)
-    _ready(out, resume, overwrite, {"settings.yaml": settings})
-    model.fit(train, val, out, resume, on_step)
-    _keep(model, out)
-    return model
 
 
 def distil(
@@ -89,8 +69,7 @@ def distil(
     from flawsmith.core.config import load_settings
     from flawsmith.core.errors import ConfigError
     from flawsmith.deploy.compare import rows
-    from flawsmith.model.distil import DistilSettings, check_classifier, own_settings
-    from flawsmith.model.distil import distil as teach
+    from flawsmith.model.distil import DISTIL, DistilSettings, check_classifier, own_settings
     from flawsmith.model.models import load_model
 
     changed = sorted({word.partition("=")[0].split(".")[0] for word in overrides})
@@ -105,11 +84,8 @@ def distil(
     master = check_classifier(load_model(teacher), teacher)
     if itself:
         settings = settings.model_copy(update={"student": own_settings(master)})
-    train, val = pipeline.training_data(dataset)
-    _ready(out, resume, overwrite, {DISTIL: settings})
     with training_bar() as on_step:
-        model = teach(master, train, val, settings, out, resume, on_step)
-    _keep(model, out)
+        model = pipeline.distil_classifier(master, dataset, out, settings, resume, overwrite, on_step)
     report = _told(out, model) | {"steps": model.state_.step, "temperature_of_distillation": settings.temperature}
     if compare:
         report["compared"] = _compared(master, model, dataset)
@@ -134,44 +110,6 @@ def _compared(master: "Classifier", model: "Classifier", dataset: Path) -> list[
     for one in models.values():
         pipeline.unseen(one, part)
     return compare(models, part, "teacher")
-
-
-def _ready(run: Path, resume: bool, overwrite: bool, settings: "dict[str, Settings]") -> None:
-    """An empty run folder with its settings, or the one to go on with. Raises `ConfigError` when it is in the way."""
-    from flawsmith.core.errors import ConfigError
-    from flawsmith.core.files import staged_folder
-    from flawsmith.model.segment import WEIGHTS
-
-    if run.is_dir() and any(run.iterdir()):
-        if resume and (run / WEIGHTS).exists():
-            raise ConfigError(f"{run} holds a finished model; choose another folder, or start anew with --overwrite")
-        if resume:
-            return
-        if not overwrite:
-            raise ConfigError(
-                f"{run} is not empty: add --resume to go on, --overwrite to start anew, or choose another"
-            )
-    with staged_folder(run, overwrite, "run") as stage:
-        for name, each in settings.items():
-            _write(stage / name, each)
-
-
-def _keep(model: "Classifier", run: Path) -> None:
-    """The model, its settings and a decision to begin with."""
-    from flawsmith.decide.classes import first_decision
-    from flawsmith.decide.rules import save_decision
-
-    model.save(run)
-    _write(run / "settings.yaml", model.settings)
-    save_decision(run / "decision.json", first_decision(model.spec))
-
-
-def _write(path: Path, settings: "Settings") -> None:
-    import yaml
-
-    from flawsmith.core.files import write_atomic
-
-    write_atomic(path, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
 
 
 def _told(run: Path, model: "Classifier") -> dict[str, Any]:

@@ -96,10 +96,7 @@ def classify(
         emit_json(found.as_json()) if as_json else emit_table(*found.table())
         return
     with training_bar() as on_step:
-        if members > 1:
-            model = distil.train_members(dataset, out, settings, members, resume, overwrite, on_step)
-        else:
-            model = pipeline.train_classifier(dataset, out, settings, resume, overwrite, on_step, shares)
+        model = pipeline.train_classifier(dataset, out, settings, resume, overwrite, on_step, shares, members)
     spec = model.spec
     report = {
         "run": str(out),

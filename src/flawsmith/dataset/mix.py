@@ -1,6 +1,5 @@
 """How many images of each class to learn from, by where they come from: `real:10,render:500`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,10 +52,13 @@ def mixed(dataset: Dataset, mix: Mix, seed: int = 0) -> Dataset:
     return dataset.take(np.sort(np.concatenate([drawn(dataset, share, labels, groups, seed) for share in mix])))
 
 
-def drawn(dataset: Dataset, share: Share, labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
+def drawn(
+    dataset: Dataset, share: Share, labels: np.ndarray, groups: np.ndarray, seed: int, leave: bool = False
+) -> np.ndarray:
     """Rows of one share; a larger draw holds the smaller one. A class that this provenance lacks is left to others.
 
     labels, groups: of each image; groups are drawn from in turn
+    leave: half of a class's groups are left, as far as the others have so many images, so that some remain to judge by
     """
     mine = share.rows(dataset)
     if not mine.any():
@@ -65,6 +67,8 @@ def drawn(dataset: Dataset, share: Share, labels: np.ndarray, groups: np.ndarray
             f"{dataset.root} has no image with provenance {share.provenance!r} to draw from, only {there}"
         )
     rows: list[int] = []
+    if leave and share.count is not None:
+        mine &= np.isin(groups, _half(labels[mine], groups[mine], share.count, seed))
     for number, name in enumerate(sorted(set(labels.tolist()))):
         some = np.flatnonzero(mine & (labels == name))
         if share.count is None or not some.size:
@@ -72,10 +76,22 @@ def drawn(dataset: Dataset, share: Share, labels: np.ndarray, groups: np.ndarray
             continue
         if some.size < share.count:
             raise ConfigError(f"{share}: {dataset.root} has {some.size} of class {name!r}; take fewer, or all")
-        rows += _some(some, groups, share.count, [seed, number])
+        some = np.random.default_rng([seed, number]).permutation(some)
+        rows += in_turn(some.tolist(), groups[some].tolist())[: share.count]
     return np.array(sorted(rows), int)
 
 
-def _some(rows: np.ndarray, groups: np.ndarray, count: int, seed: Sequence[int]) -> list[int]:
-    order = np.random.default_rng(list(seed)).permutation(rows).tolist()
-    return in_turn(order, [groups[row] for row in order])[:count]
+def _half(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Groups to draw from: half of those of each class, or as many more as it takes to have `count`; the class with the
+    fewest chooses first, as a group may hold images of several."""
+    rng, drawn, left = np.random.default_rng([seed, 1]), set(), set()
+    names = sorted(set(labels.tolist()), key=lambda name: (len(set(groups[labels == name].tolist())), name))
+    for name in names:
+        sizes = dict(zip(*np.unique(groups[labels == name], return_counts=True), strict=True))
+        free = [group for group in rng.permutation(list(sizes)) if group not in drawn | left]
+        have, taken = sum(sizes[group] for group in sizes if group in drawn), len(drawn & sizes.keys())
+        while free and (have < count or taken < len(sizes) // 2):
+            drawn.add(group := free.pop())
+            have, taken = have + sizes[group], taken + 1
+        left |= set(free)
+    return np.array(sorted(drawn))

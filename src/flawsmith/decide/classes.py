@@ -32,3 +32,12 @@ def asked_of(spec: ModelSpec, request: CalibrationRequest) -> dict[str, KindRequ
     priced = request.costs is None or request.costs.review is not None
     unknown = KindRequest(action="review" if priced else "reject")
     return {name: KindRequest(action="ignore") for name in spec.healthy} | {UNKNOWN: unknown}
+
+
+def unknown_to_a_person() -> Decision:
+    """The decision of a model of orientation: no pose is a fault; what it does not know goes to a person."""
+    return Decision(
+        kinds={UNKNOWN: RegionRule(threshold=0.5, action="review")},
+        default=RegionRule(threshold=1.0, action="ignore"),
+        notes="as trained: nothing is calibrated or demonstrated",
+    )

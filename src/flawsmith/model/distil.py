@@ -21,6 +21,7 @@ from flawsmith.model.features import Views, mixed
 from flawsmith.model.loss import Loss
 from flawsmith.model.train import Batch, Progress, TrainSettings
 
+DISTIL = "distil.yaml"  # its settings, in the run folder
 TAUGHT = "taught.safetensors"  # what the teacher said of each view
 _AT_ONCE = 32
 

@@ -71,7 +71,8 @@ def few_shots(dataset: Dataset, settings: ClassifySettings, mix: Mix, repeats: i
     judgeable = mix[0].rows(views.dataset)
     found, judged = [], []
     for seed in range(repeats):
-        rows = np.concatenate([drawn(views.dataset, share, labels, groups, seed) for share in mix])
+        rows = [drawn(views.dataset, share, labels, groups, seed, leave=share is mix[0]) for share in mix]
+        rows = np.concatenate(rows)
         rest = np.flatnonzero(judgeable & ~np.isin(groups, groups[rows]))
         _check_rest(labels, groups, rest, judgeable, mix[0], classes)
         seen = features[:, rows].reshape(-1, features.shape[2])
