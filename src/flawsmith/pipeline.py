@@ -27,6 +27,7 @@ from flawsmith.evaluate.classes import ClassScore
 from flawsmith.evaluate.evaluation import DatasetFacts, Evaluation, evaluate
 from flawsmith.evaluate.orientation import Judged as Oriented
 from flawsmith.evaluate.orientation import OrientationEvaluation, evaluate_orientation
+from flawsmith.evaluate.views import together as join_views
 from flawsmith.evaluate.wear import WearCase, WearEvaluation, evaluate_cases
 from flawsmith.model.classify import Classifier, ClassifySettings
 from flawsmith.model.crops import usable
@@ -227,20 +228,32 @@ def evaluate_classifier(
     split: str,
     roi: np.ndarray | None = None,
     watch: Callable[[Iterator[Judged]], Iterator[Judged]] = lambda pairs: pairs,
+    together: str | None = None,
+    decision: Decision | None = None,
 ) -> ClassEvaluation:
-    """Figures on one split, with the pictures that explain them. Raises as `unseen`."""
-    part = unseen(model, dataset.split(split))
+    """Figures on one split, with the pictures that explain them. Raises as `unseen`.
+
+    decision: escapes and false rejects are its own; None: by the most probable class
+    together: judge images that share this group, "part" or another, as one: several cameras, one verdict
+    """
+    part, kinds = unseen(model, dataset.split(split)), model.spec.kinds
+    if decision:
+        check_kinds(decision, kinds)
     known = {name: row for row, name in enumerate(dataset.column("id"))}
 
     def judged() -> Iterator[Judged]:
         for sample in part:
             seen = next(model.look([sample.image()], roi=roi))
-            yield sample, ClassScore(**vars(seen))
+            said = seen.prediction(model.spec)
+            passes = decide(said, decision).status == "OK" if decision else None
+            yield sample, ClassScore(**vars(seen), passes=passes)
 
+    pairs, classes = watch(judged()), model.spec.classes
     return evaluate_classes(
-        watch(judged()),
+        join_views(pairs, together, classes, model.spec.healthy) if together else pairs,
         model.spec.classes,
         healthy=model.spec.healthy,
+        rule=_in_words(decision, kinds, regions=False) if decision else None,
         lookup=lambda name: dataset[known[name]].image(),
         dataset=DatasetFacts(
             name=dataset.info.name, content_hash=dataset.info.content_hash, split=split, model=model.identity(roi)
@@ -314,9 +327,11 @@ def unseen(model: Model | WearRun, part: Dataset) -> Dataset:
     return part
 
 
-def _in_words(decision: Decision, kinds: tuple[str, ...]) -> str:
-    """What does not pass, for the report's headline."""
+def _in_words(decision: Decision, kinds: tuple[str, ...], regions: bool = True) -> str:
+    """What does not pass, for the report's headline; without regions by the probability of whole images."""
     rules = {kind: rule for kind in kinds if (rule := decision.rule(kind)) and rule.action != "ignore"}
+    if not regions:
+        return "; ".join(f"{kind} ≥ {rule.review_at:g}" for kind, rule in rules.items())
     texts = {kind: f"score ≥ {rule.review_at:g} on {rule.min_area_px} px or more" for kind, rule in rules.items()}
     if len(set(texts.values())) == 1:
         return next(iter(texts.values()))

@@ -85,9 +85,54 @@ def test_the_report_tells_classes(workshop: Path, tmp_path: Path) -> None:
     assert told["provenances"][0]["balanced_accuracy"]["value"] > 0.8
     page = (tmp_path / "report" / "report.html").read_text()
     assert "Confusion matrix" in page
-    rules = ("--decision", workshop / "decision.json", "--out", tmp_path / "x")
-    with pytest.raises(ConfigError, match="leave it out"):
-        run("evaluate", workshop / "run", workshop / "data", *rules)
+
+
+def test_escapes_may_be_those_of_a_decision(workshop: Path, tmp_path: Path) -> None:
+    def passing(*options: object) -> dict:
+        code, stdout, _ = run("evaluate", workshop / "run", workshop / "data", *options, "--json")
+        assert code == 0
+        return json.loads(stdout)
+
+    told = passing("--decision", workshop / "decision.json", "--out", tmp_path / "calibrated")
+    assert "faulty ≥" in told["rule"]
+    assert "not passed: " in (tmp_path / "calibrated" / "report.html").read_text()
+    rules = load_decision(workshop / "decision.json")
+    all_bad = rules.model_copy(
+        update={
+            "kinds": {
+                k: r.model_copy(update={"threshold": 0.0, "review_threshold": None}) if k == "unknown" else r
+                for k, r in rules.kinds.items()
+            }
+        }
+    )
+    save_decision(tmp_path / "all.json", all_bad)
+    strict = passing("--decision", tmp_path / "all.json", "--out", tmp_path / "strict")["provenances"][0]["passing"]
+    assert strict["escapes"]["k"] == 0, "the control: what passes nothing lets nothing escape"
+    healthy = strict["false_rejects"]["k"] + strict["unknown_healthy"]["k"]
+    assert healthy == strict["false_rejects"]["n"] == 6
+    plain = passing("--out", tmp_path / "plain")
+    assert plain["rule"] is None
+    assert plain["provenances"][0]["passing"]["false_rejects"]["k"] < 6
+
+
+def test_images_of_a_part_get_one_verdict(workshop: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for name, label in (("1_a", "good"), ("1_b", "good"), ("2_a", "good"), ("2_b", "striped"), ("3_a", "good")):
+        (folder / f"{name}.png").write_bytes(encode_png(picture(label, 3)))
+    given = ("inspect", workshop / "recipe", folder, "--together", r"(?P<part>\d)_")
+    code, stdout, said = run(*given, "--views", 2, "--out", tmp_path / "out")
+    assert code == 1
+    parts = {part["part"]: part for part in json.loads((tmp_path / "out" / "parts.json").read_text())}
+    assert {name: part["status"] for name, part in parts.items()} == {"1": "OK", "2": "NG", "3": "REVIEW"}
+    assert parts["2"]["decided_by"].endswith("2_b.png")
+    assert parts["2"]["class"] == "striped"
+    assert "3 parts: 1 OK, 1 NG, 1 REVIEW" in said
+    assert stdout.count("\n") == 2
+    with pytest.raises(ConfigError, match="--together"):
+        run("inspect", workshop / "recipe", folder, "--views", 2, "--out", tmp_path / "no")
+    (lone,) = [name for name, part in parts.items() if "1 of 2 views" in part["reasons"]]
+    assert lone == "3"
 
 
 def test_the_calibrated_decision_lets_good_parts_be_good(workshop: Path) -> None:

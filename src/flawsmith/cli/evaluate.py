@@ -28,6 +28,9 @@ def evaluate(
     split: str = typer.Option("test", "--split", help="Which split to score."),
     out: Path | None = typer.Option(None, "--out", help="Report folder [default: MODEL/report-SPLIT]."),
     decision: Path | None = typer.Option(None, "--decision", help="Score the verdicts of this decision.json."),
+    together: str | None = typer.Option(
+        None, "--together", help="Classifier: judge images that share this as one: part, lot, session or camera."
+    ),
     roi: Path | None = ROI,
     overwrite: bool = OVERWRITE,
     as_json: bool = JSON,
@@ -49,7 +52,7 @@ def evaluate(
     from flawsmith.model.wear.mark import holds_wear
 
     if holds_wear(model):
-        refused: dict[str, object] = {"--decision": decision, "--roi": roi}
+        refused: dict[str, object] = {"--decision": decision, "--roi": roi, "--together": together}
         evaluate_wear(model, dataset, split, out, refused, overwrite, as_json)
         return
     out = out or model / f"report-{split}"
@@ -58,11 +61,11 @@ def evaluate(
     total = len(data.split(split))
     rules = load_decision(decision) if decision else None
     trained = load_model(model)
+    if together and not isinstance(trained, Classifier):
+        raise ConfigError("--together joins the images of a part for a classifier: leave it out")
     watch: Any = partial(track, what="evaluating", total=total)
     if isinstance(trained, Classifier):
-        if rules:
-            raise ConfigError("--decision is about regions; a classifier is judged by its classes: leave it out")
-        told = pipeline.evaluate_classifier(trained, data, split, region, watch)
+        told = pipeline.evaluate_classifier(trained, data, split, region, watch, together, rules)
         page, headline, rows, figures = write_class_report(told, out, overwrite), told.headline, class_rows(told), told
     elif isinstance(trained, Orienter):
         if rules:

@@ -40,6 +40,10 @@ def inspect(
     resume: bool = typer.Option(False, "--resume", help="Go on with the verdicts in --out; done images are skipped."),
     overlays: bool = typer.Option(True, "--overlays/--no-overlays", help="Write a picture of each verdict."),
     golden: bool = typer.Option(True, "--golden/--no-golden", help="Run the recipe's golden images first."),
+    together: str | None = typer.Option(
+        None, "--together", help="Regular expression on the path that names the part: its images get one verdict."
+    ),
+    views: int | None = typer.Option(None, "--views", min=1, help="With --together: images that each part must have."),
     names: str | None = NAMES,
     table: Path | None = TABLE,
     history: Path | None = HISTORY,
@@ -52,21 +56,29 @@ def inspect(
 ) -> None:
     """Judge images by a recipe: verdicts.jsonl and overlays in --out, what is not OK on stdout.
 
-    Ends with 0 only when every image is OK: NG and REVIEW both end with 1. With a run of train wear: the report of a
+    Ends with 0 only when every image is OK: NG and REVIEW both end with 1. With --together a part is as good as its
+    worst view, and parts.json says so. With a run of train wear: the report of a
     cutter head, and 1 where an insert is at its limit or could not be measured.
     """
     from flawsmith.cli.output import emit_json, say, track
+    from flawsmith.core.errors import ConfigError
+    from flawsmith.core.files import write_json
     from flawsmith.line.batch import OVERLAYS, VERDICTS, inspect_images, list_images
     from flawsmith.line.inspector import Inspector
     from flawsmith.line.recipe import read_roi
+    from flawsmith.line.views import PARTS, count_parts, part_verdicts, view_pattern
     from flawsmith.model.wear.mark import holds_wear
 
     asked = WearAsked(names, table, history, pixel_mm, limit_mm, edge, head, overwrite)
     if holds_wear(recipe):
         of_recipes: dict[str, object] = {"--engine": engine, "--threads": threads, "--roi": roi, "--resume": resume}
+        of_recipes |= {"--together": together, "--views": views}
         inspect_wear(recipe, images, out, asked, of_recipes, as_json)
         return
     refuse_wear_options(asked)
+    if views is not None and together is None:
+        raise ConfigError("--views counts the images of a part: name the part with --together")
+    pattern = view_pattern(together) if together else None
     items = [item for item in list_images(images) if not item.path.resolve().is_relative_to((out / OVERLAYS).resolve())]
     passed_over = _others(images) - len(items)
     if passed_over > 0:
@@ -79,15 +91,21 @@ def inspect(
     lines = inspect_images(inspector, items, out, resume, overlays)
     rows = list(track(lines, "inspecting", len(items)))
     counts = Counter(row["status"] for row in rows)
+    parts = part_verdicts(rows, pattern, views) if pattern else None
+    if parts is not None:
+        write_json(out / PARTS, parts)
     if as_json:
-        emit_json(_summary(inspector, rows, counts, out / VERDICTS))
+        told = _summary(inspector, rows, counts, out / VERDICTS)
+        emit_json(told if parts is None else {**told, "parts": parts})
     else:
-        for row in rows:
+        for row in rows if parts is None else parts:
             if row["status"] != "OK":
-                typer.echo(f"{row['status']}\t{row['file']}\t{_first_reason(row)}")
+                typer.echo(f"{row['status']}\t{row.get('part') or row['file']}\t{_first_reason(row)}")
     told = ", ".join(f"{counts[status]} {status}" for status in ("OK", "NG", "REVIEW"))
     say(f"{len(rows)} images: {told}; {inspector.engine}, median {_median_ms(rows):.0f} ms; {out / VERDICTS}")
-    if counts["OK"] != len(rows):
+    if parts is not None:
+        say(f"{len(parts)} parts: {count_parts(parts)}; {out / PARTS}")
+    if any(row["status"] != "OK" for row in (rows if parts is None else parts)):
         raise typer.Exit(1)
 
 

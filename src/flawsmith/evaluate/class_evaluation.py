@@ -43,6 +43,7 @@ class ClassEvaluation(Result):
     classes: tuple[str, ...]
     healthy: tuple[str, ...]
     unknown_at: float
+    rule: str | None = None  # what does not pass, in words; null: what is given no healthy class
     interval_level: float = LEVEL
     calibration_bins: int = BINS
     resamples: int
@@ -66,6 +67,7 @@ def evaluate_classes(
     *,
     unknown_at: float = 0.5,
     healthy: tuple[str, ...] | None = None,
+    rule: str | None = None,
     lookup: Lookup | None = None,
     dataset: DatasetFacts | None = None,
     confusions: int = 5,
@@ -81,6 +83,7 @@ def evaluate_classes(
     unknown_at: an image is called unknown when its `unknown` reaches this, in (0, 1]; else its verdict is the most
                 probable class
     healthy:    classes that pass; None: those whose samples are healthy
+    rule:       what does not pass, in words, where each score says whether it `passes`
     lookup:     pixels of a training image by its id, to show the nearest ones; None: their ids alone
     confusions: how many of the most frequent confusions to show, for each provenance, with `pictures` images each
     resamples:  of the bootstrap by groups behind the intervals of figures that are no proportions
@@ -107,6 +110,7 @@ def evaluate_classes(
         classes=classes,
         healthy=passing,
         unknown_at=unknown_at,
+        rule=rule,
         resamples=resamples,
         seed=seed,
         provenances=provenances,

@@ -70,7 +70,8 @@ class UnknownFigures(Result):
 
 
 class PassFigures(Result):
-    """A part passes when its most probable class is a healthy one and it is not called unknown."""
+    """A part passes when its most probable class is a healthy one and it is not called unknown; or as a decision says,
+    where one was given: then `unknown_…` are those that do not pass and whose verdict is unknown."""
 
     healthy_classes: tuple[str, ...]
     escapes: Rate  # defective images of known classes that pass
@@ -258,8 +259,9 @@ def unknown_figures(records: Sequence[ClassRecord], classes: int, resamples: int
 
 
 def pass_figures(records: Sequence[ClassRecord], classes: tuple[str, ...], healthy: Sequence[str]) -> PassFigures:
-    """Escapes and false rejects when each image goes by its verdict."""
-    passes = [r.verdict < len(classes) and classes[r.verdict] in healthy for r in records]
+    """Escapes and false rejects when each image goes by its verdict, or by a decision where one was given."""
+    by_class = [r.verdict < len(classes) and classes[r.verdict] in healthy for r in records]
+    passes = [own if r.passes is None else r.passes for r, own in zip(records, by_class, strict=True)]
     called = [r.verdict == len(classes) for r in records]
     known = [r.truth != FOREIGN for r in records]
     good = [r.label in healthy for r in records]
@@ -271,8 +273,8 @@ def pass_figures(records: Sequence[ClassRecord], classes: tuple[str, ...], healt
         healthy_classes=tuple(healthy),
         escapes=Rate.of(int((bad & passed).sum()), defective, "no defective images"),
         false_rejects=Rate.of(int((fine & ~passed & ~unknown).sum()), sound, "no healthy images"),
-        unknown_defective=Rate.of(int((bad & unknown).sum()), defective, "no defective images"),
-        unknown_healthy=Rate.of(int((fine & unknown).sum()), sound, "no healthy images"),
+        unknown_defective=Rate.of(int((bad & unknown & ~passed).sum()), defective, "no defective images"),
+        unknown_healthy=Rate.of(int((fine & unknown & ~passed).sum()), sound, "no healthy images"),
         foreign_escapes=Rate.of(int((strange & passed).sum()), others, "no defective image of an unknown class"),
     )
 

@@ -29,6 +29,7 @@ class ClassScore:
     features:      float32 (D,), what the decision was made from; None: not given
     heat:          float32 (h, w) in [0, 1], where the model looked (Grad-CAM or attention); None: not given
     nearest:       ids of the training images with the nearest features, the nearest first
+    passes:        whether a decision lets the part pass; None: it goes by its class
     """
 
     probabilities: np.ndarray
@@ -36,6 +37,7 @@ class ClassScore:
     features: np.ndarray | None = None
     heat: np.ndarray | None = None
     nearest: tuple[str, ...] = ()
+    passes: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class ClassRecord:
     verdict: int
     probabilities: np.ndarray
     unknown: float
+    passes: bool | None = None
 
     @property
     def right(self) -> bool:
@@ -137,6 +140,7 @@ class ClassTally:
             verdict=self.rules.verdict(score),
             probabilities=score.probabilities,
             unknown=float(score.unknown),
+            passes=score.passes,
         )
         self.records.append(record)
         self.splits[sample.split or "none"] += 1

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from flawsmith.core.config import Settings, validate
 from flawsmith.core.errors import ConfigError, DataError, nearest
 from flawsmith.core.prediction import Prediction
-from flawsmith.core.spec import FAULTY, UNKNOWN, ModelSpec, fitted, predict_image
+from flawsmith.core.spec import FAULTY, UNKNOWN, ModelSpec, class_score, fitted, predict_image
 from flawsmith.dataset.augment import AugmentSettings
 from flawsmith.dataset.manifest import Dataset
 from flawsmith.model.aspects import combinations, empty_factored, fit_factored, healthy_combinations
@@ -114,6 +114,13 @@ class Seen:
     features: np.ndarray
     heat: np.ndarray
     nearest: tuple[str, ...]
+
+    def prediction(self, spec: ModelSpec) -> Prediction:
+        """What `Classifier.predict` gives of the same image."""
+        passing = np.isin(spec.classes, spec.healthy)
+        faulty = [float(np.clip(self.probabilities[~passing].sum(), 0, 1))] if FAULTY in spec.kinds else []
+        planes = np.array([*self.probabilities, *faulty, self.unknown], np.float32)
+        return Prediction(spec.kinds, planes[:, None, None], class_score(planes, spec))
 
 
 @dataclass(frozen=True)
