@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import recognise_tables
+
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 TITLES = {
@@ -330,6 +332,7 @@ def render_transfer() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    **recognise_tables.TABLES,
     "quality": quality,
     "kinds": kinds,
     "curve": curve,

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
+from flawsmith.model import heads
 from flawsmith.model.features import mixed
 from flawsmith.model.heads import HeadSettings, empty_head, fit_head
 from flawsmith.model.novelty import fit_novelty
@@ -64,6 +65,25 @@ def test_the_nearest_neighbour_is_scikit_learns() -> None:
     wanted = KNeighborsClassifier(1, metric="cosine").fit((features - mean) / scale, labels)
     head = fit_head(features, labels, 4, HeadSettings(kind="knn", neighbours=1))
     assert (logits(head, unseen).argmax(1) == wanted.predict((unseen - mean) / scale)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_feature_that_a_handful_of_images_lacks_does_not_drown_the_others(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, labels = blobs(2, 40, 12, apart=2.0)
+    unseen, truth = blobs(2, 200, 12, seed=1, apart=2.0)
+    features[:, :3] = 0.0  # never active here, at times elsewhere: a few thousandths above zero by chance
+    features[0, :3] = 1e-3
+    unseen[:, :3] = np.random.default_rng(0).exponential(1.0, (200, 3))
+
+    def right() -> float:
+        head = fit_head(features, labels, 2, HeadSettings(kind=kind))  # type: ignore[arg-type]
+        return float((logits(head, unseen).argmax(1) == truth).mean())
+
+    assert right() > 0.8
+    monkeypatch.setattr(heads, "_LEAST_SPREAD", 0.0)
+    assert right() < 0.75, "the control: each feature by its own spread alone"
 
 
 def test_more_neighbours_than_images_are_all_images() -> None:

@@ -145,6 +145,12 @@ def _extractor(net: nn.Module, features: Callable[[Tensor], Tensor], views: View
     if device.type == "cpu" and openvino_installed() and total * views.side**2 >= _REPAYS:
         return _openvino(net, features, views)
 
+    return _eager(net, features)
+
+
+def _eager(net: nn.Module, features: Callable[[Tensor], Tensor]) -> Run:
+    device = next(net.parameters()).device
+
     def ask(images: np.ndarray) -> np.ndarray:
         x = torch.from_numpy(images).to(device).contiguous(memory_format=torch.channels_last)
         return features(x).float().cpu().numpy()

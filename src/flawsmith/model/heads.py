@@ -15,7 +15,9 @@ from torch.nn import functional
 
 from flawsmith.core.config import Settings
 
-_MLP_STEPS = 200
+_LEAST_SPREAD = 0.3  # of the mean one
+_MANY = 2000  # images
+_MLP_STEPS, _MLP_BATCH, _MLP_ROUNDS = 200, 1024, 15
 
 
 class HeadSettings(Settings):
@@ -70,7 +72,9 @@ class Neighbours(nn.Module):
 
 def fit_head(features: np.ndarray, labels: np.ndarray, classes: int, settings: HeadSettings, seed: int = 0) -> Head:
     """features: float32 (N, D); labels: (N,) 0 … classes - 1, each there at least once."""
-    mean, scale = features.mean(0), features.std(0) + 1e-6
+    mean, spread = features.mean(0), features.std(0)
+    # a feature that hardly varies among a few images may be a hundred times as large in the next
+    scale = np.maximum(spread, _LEAST_SPREAD * spread.mean()) + 1e-6
     layers = _FITS[settings.kind](((features - mean) / scale).astype(np.float32), labels, classes, settings, seed)
     return Head(torch.from_numpy(mean), torch.from_numpy(scale), layers).eval()
 
@@ -103,7 +107,9 @@ def _svm(x: np.ndarray, y: np.ndarray, classes: int, settings: HeadSettings, see
     from sklearn.svm import LinearSVC
 
     basis, weight = _span(x), "balanced" if settings.balanced else None
-    found = LinearSVC(C=settings.strength, class_weight=weight, random_state=seed, max_iter=5000).fit(x @ basis, y)
+    tol = 1e-4 if len(x) <= _MANY else 1e-2  # of many images the last digits cost more than they are worth
+    model = LinearSVC(C=settings.strength, class_weight=weight, random_state=seed, max_iter=5000, tol=tol)
+    found = model.fit(x @ basis, y)
     return _linear(found.coef_ @ basis.T, np.atleast_1d(found.intercept_), classes)
 
 
@@ -145,9 +151,12 @@ def _mlp(x: np.ndarray, y: np.ndarray, classes: int, settings: HeadSettings, see
             weight=len(y) / classes / counts if settings.balanced else None, label_smoothing=settings.label_smoothing
         )
         optimizer = torch.optim.AdamW(layers.parameters(), lr=1e-3, weight_decay=1e-2)
-        for _ in range(_MLP_STEPS):
+        # a handful as one batch; of many images so large a one would cost minutes and gain nothing
+        draw = torch.Generator().manual_seed(seed)
+        for _ in range(max(_MLP_STEPS, _MLP_ROUNDS * len(y) // _MLP_BATCH)):
+            some = slice(None) if len(y) <= _MLP_BATCH else torch.randint(len(y), (_MLP_BATCH,), generator=draw)
             optimizer.zero_grad()
-            loss(layers(images), targets).backward()
+            loss(layers(images[some]), targets[some]).backward()
             optimizer.step()
     return layers.eval().requires_grad_(False)
 
