@@ -2,7 +2,7 @@
 
 One grouped fold of `quality.py`: a third of the groups is the test split, a fifth of the rest validation; nothing is
 chosen on the test split. The members are EfficientNet-Lite0 with its last two blocks trained, the student is a small
-CNN from scratch, sized to the data set. Accuracy and milliseconds are those of the exported ONNX in ONNX Runtime, one
+CNN from scratch, sized to the data set, and another EfficientNet-Lite0 that sees fewer pixels. Accuracy and milliseconds are those of the exported ONNX in ONNX Runtime, one
 thread, one image at a time, the models taking turns.
 
     python benchmarks/recognise/distil.py                                  # resumable: models are kept in --runs
@@ -112,6 +112,11 @@ def trained(args: argparse.Namespace, parts: dict[str, Any]) -> tuple[dict[str, 
     best = max(ensemble.members_, key=lambda member: right(member, parts["val"]))
     chosen = DistilSettings.model_validate({"views": args.views, "student": student})
     own = DistilSettings(views=args.views, student=own_settings(best))
+    small = {
+        "backbone": {"name": "efficientnet-lite0", "side": args.student_side},
+        "train": {"steps": 250, "threads": 1},
+    }
+    shrunk = DistilSettings.model_validate({"views": args.views, "student": small})
     return {
         "ensemble": ensemble,
         "best member": best,
@@ -119,6 +124,11 @@ def trained(args: argparse.Namespace, parts: dict[str, Any]) -> tuple[dict[str, 
         "student untaught": kept(
             "untaught",
             lambda run: Classifier(chosen.student).fit(parts["train"], parts["val"], run, resume=True),
+        ),
+        "student, EfficientNet-Lite0 on fewer pixels": kept("shrunk", taught(ensemble, shrunk)),
+        "the same untaught": kept(
+            "shrunk-untaught",
+            lambda run: Classifier(shrunk.student).fit(parts["train"], parts["val"], run, resume=True),
         ),
         "self-distilled": kept("itself", taught(best, own)),
     }, seconds

@@ -40,6 +40,8 @@ CONDITIONS = {
 }
 ROOMS = {"cycles": ("lobby_1k", "warehouse_1k"), "mitsuba": ("lab_1k", "studio_1k", "workshop_1k")}
 LITERATURE = (127, 218)
+TUNED, TUNED_DRAWS = "EfficientNet-Lite0, all of it learns", 2
+TUNING = ["backbone.side=192", "tune.how=full", "tune.mixup=0.2", "train.steps=300", "train.threads=1"]
 WAYS = {
     "EfficientNet-Lite0, frozen": [],
     "EfficientNet-Lite2, frozen": ["backbone.name=efficientnet-lite2"],
@@ -61,7 +63,7 @@ def main() -> None:
     if args.only_data:
         return
     data = joined(args.work, folders, most)
-    rows = [row for count in (0, *args.renders) for row in judged(data, count)]
+    rows = [row for count in (0, *args.renders) for row in (*judged(data, count), tuned(data, count))]
     found = {
         "photographs": PHOTOGRAPHS,
         "shots": SHOTS,
@@ -144,6 +146,32 @@ def judged(data: Any, renders: int) -> list[dict[str, Any]]:
             rows[-1]["recall"] = {name: each["mean"] for name, each in found.as_json()["recall"].items()}
             print(json.dumps(rows[-1]), flush=True)
     return rows
+
+
+def tuned(data: Any, renders: int) -> dict[str, Any]:
+    """All of the network learns from the same images."""
+    from flawsmith.core.config import load_settings
+    from flawsmith.dataset.grouping import group_rows
+    from flawsmith.dataset.mix import Share, drawn
+    from flawsmith.model.classify import Classifier, ClassifySettings
+
+    labels, groups = np.array(data.column("label")), group_rows(data, "auto").numbers
+    mix = [Share("real", SHOTS), *([Share("render", renders)] if renders else [])]
+    found, rest = [], np.array([], int)
+    for seed in range(TUNED_DRAWS):
+        rows = np.concatenate([drawn(data, share, labels, groups, seed, leave=share is mix[0]) for share in mix])
+        rest = np.setdiff1d(np.flatnonzero(mix[0].rows(data)), rows)
+        model = Classifier(load_settings(ClassifySettings, None, [*TUNING, f"train.seed={seed}"])).fit(data.take(rows))
+        maps = np.stack([p.maps[:, 0, 0] for p in model.predict(sample.image() for sample in data.take(rest))])
+        said = np.array(model.spec.classes)[maps[:, : len(model.spec.classes)].argmax(1)]
+        found.append({name: float((said[labels[rest] == name] == name).mean()) for name in model.spec.classes})
+    means = [float(np.mean(list(each.values()))) for each in found]
+    row = {"way": TUNED, "from": "photographs and renders" if renders else "photographs", "renders": renders}
+    row |= {"mean": round(float(np.mean(means)), 4), "low": round(min(means), 4), "high": round(max(means), 4)}
+    row |= {"right": float(np.mean(means)) * len(rest), "of": len(rest), "draws": TUNED_DRAWS}
+    row["recall"] = {name: round(float(np.mean([each[name] for each in found])), 4) for name in found[0]}
+    print(json.dumps(row), flush=True)
+    return row
 
 
 if __name__ == "__main__":
