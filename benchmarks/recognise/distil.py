@@ -2,8 +2,8 @@
 
 One grouped fold of `quality.py`: a third of the groups is the test split, a fifth of the rest validation; nothing is
 chosen on the test split. The members are EfficientNet-Lite0 with its last two blocks trained, the student is a small
-CNN from scratch, sized to the data set, and another EfficientNet-Lite0 that sees fewer pixels. Accuracy and milliseconds are those of the exported ONNX in ONNX Runtime, one
-thread, one image at a time, the models taking turns.
+CNN from scratch, sized to the data set, and another EfficientNet-Lite0 that sees fewer pixels. Accuracy and
+milliseconds are those of the exported ONNX in ONNX Runtime, one thread, one image at a time, the models taking turns.
 
     python benchmarks/recognise/distil.py                                  # resumable: models are kept in --runs
     python benchmarks/recognise/distil.py --only magnetic-tile --steps 200 --student-steps 3000 --views 8   # larger

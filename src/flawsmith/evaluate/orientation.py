@@ -96,10 +96,10 @@ class OrientationEvaluation(Result):
         """One sentence."""
         told = self.all
         if told.angle_deg.n == 0:
-            return f"pose right in {told.pose.k} of {told.pose.n} images; no angle to judge"
+            return f"Rendered images: pose right in {told.pose.k} of {told.pose.n}; no angle to judge."
         return (
-            f"pose right in {told.pose.k} of {told.pose.n} images; angle wrong by {told.angle_deg.median:.2f}° in the "
-            f"median, {told.angle_deg.p95:.2f}° at 95 %; renders, unless the images are real: {self.dataset.name}"
+            f"Rendered images: pose right in {told.pose.k} of {told.pose.n}; angle wrong by "
+            f"{told.angle_deg.median:.1f}° in the median, by less than {told.angle_deg.p95:.1f}° in 95 % of them."
         )
 
     def rows(self) -> list[tuple[str, str, str]]:
