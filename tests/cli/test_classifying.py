@@ -115,6 +115,17 @@ def test_escapes_may_be_those_of_a_decision(workshop: Path, tmp_path: Path) -> N
     assert plain["provenances"][0]["passing"]["false_rejects"]["k"] < 6
 
 
+def test_a_mistake_leaves_no_run_folder_in_the_way(workshop: Path, tmp_path: Path) -> None:
+    given = ("train", "classify", workshop / "data", "--out", tmp_path / "run", *QUICK)
+    with pytest.raises(ConfigError, match="Did you mean 'spotted'"):
+        run(*given, "--set", "classes=[good, spoted]")
+    assert not (tmp_path / "run").exists()
+    assert run(*given)[0] == 0
+    with pytest.raises(ConfigError, match="holds a finished model"):
+        run(*given, "--set", "classes=[good, spoted]", "--resume")
+    assert (tmp_path / "run" / "model.safetensors").exists(), "the control: what was learnt is never thrown away"
+
+
 def test_images_of_a_part_get_one_verdict(workshop: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photographs"
     folder.mkdir()

@@ -180,7 +180,7 @@ def write_orientation_report(
         f"<!doctype html><html lang=en><meta charset=utf-8><title>Orientation on {name}</title>"
         "<style>body{font:15px sans-serif;margin:2em;max-width:80em}td{padding:.2em 1em .2em 0}"
         "figure{display:inline-block;margin:.3em}figcaption{font-size:12px}</style>"
-        f"<h1>Orientation on {name}</h1><p>{html.escape(evaluation.headline)}.</p><table>{rows}</table>"
+        f"<h1>Orientation on {name}</h1><p>{html.escape(evaluation.headline)}</p><table>{rows}</table>"
         f"<h2>The worst {min(len(worst), _SHOWN)}</h2><p>Green: true, orange: found.</p>{figures}</html>\n"
     )
     with staged_folder(out, overwrite, "report") as stage:

@@ -97,8 +97,8 @@ def _check_rest(
         if not (labels[rest] == k).any():
             mine = judgeable & (labels == k)
             raise DataError(
-                f"class {name!r} has {mine.sum()} images in {len(np.unique(groups[mine]))} groups: "
-                f"too few to draw {share.count} and judge by others; take fewer shots"
+                f"class {name!r}: {mine.sum()} images in {len(np.unique(groups[mine]))} groups are too few to draw "
+                f"{share.count} and judge by others; take fewer shots, add images, or leave the class out by classes"
             )
 
 

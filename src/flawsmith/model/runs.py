@@ -1,5 +1,6 @@
 """The run folder of a training: settings before it begins, checkpoint and logs while it runs, the model at its end."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -7,7 +8,7 @@ from typing import TypeVar
 import yaml
 
 from flawsmith.core.config import Settings
-from flawsmith.core.errors import ConfigError
+from flawsmith.core.errors import ConfigError, FlawsmithError
 from flawsmith.core.files import check_free, staged_folder, write_atomic
 from flawsmith.dataset.manifest import Dataset
 from flawsmith.model.classify import Classifier
@@ -37,12 +38,19 @@ def train_into(
         raise ConfigError(f"{run} is not empty: add --resume to go on, --overwrite to start anew, or choose another")
     if resume and (run / WEIGHTS).exists() and not (run / CHECKPOINT).exists():
         raise ConfigError(f"{run} holds a finished model and no checkpoint to resume; choose another folder")
-    if not (resume and (run / SETTINGS).exists()):
+    names = {SETTINGS: model.settings, **(also or {})}
+    fresh = not (resume and (run / SETTINGS).exists())
+    if fresh:
         check_free(run, overwrite or resume, "run")
         with staged_folder(run, overwrite or resume, "run") as stage:
-            for name, settings in {SETTINGS: model.settings, **(also or {})}.items():
+            for name, settings in names.items():
                 keep_settings(stage / name, settings)
-    model.fit(train, val, run, resume, on_step)
+    try:
+        model.fit(train, val, run, resume, on_step)
+    except FlawsmithError:
+        if fresh and {path.name for path in run.iterdir() if not path.name.startswith(".")} <= names.keys():
+            shutil.rmtree(run)  # nothing was learnt: a corrected command must not find it in its way
+        raise
     model.save(run)
     keep_settings(run / SETTINGS, model.settings)  # as they were resolved
     return model
