@@ -24,7 +24,6 @@ from flawsmith.model.train import Batch, Progress, TrainSettings
 DISTIL = "distil.yaml"  # its settings, in the run folder
 TAUGHT = "taught.safetensors"  # what the teacher said of each view
 _AT_ONCE = 32
-_FRESH = 0.5  # share of views that the teacher was not asked about
 
 
 # A student learns for long: soft targets keep it from learning by heart (Beyer et al. 2022, arXiv:2106.05237).
@@ -48,7 +47,7 @@ class DistilSettings(Settings):
     """
 
     temperature: float = Field(default=4.0, gt=0)
-    hard_share: float = Field(default=0.1, ge=0, le=1)
+    hard_share: float = Field(default=0.5, ge=0, le=1)
     views: int = Field(default=8, ge=1)
     student: ClassifySettings = ClassifySettings.model_validate(_SMALL)
 
@@ -188,24 +187,17 @@ def softened(teacher: Classifier, x: Tensor, temperature: float) -> Tensor:
 def batches(
     views: Views, labels: np.ndarray, soft: np.ndarray, settings: TrainSettings, mixup: float, cutmix: float
 ) -> Batch:
-    """As `Views.batches`; targets (N, 2 K): truth, teacher. Half of the views are those that the teacher was asked
-    about, the others new, with what it says of their image on average: a few fixed views are soon known by heart."""
-    count, mean = soft.shape[2], soft.mean(0)
+    """As `Views.batches`, on the views that the teacher was asked about; targets (N, 2 K): truth, teacher."""
+    count = soft.shape[2]
     rows = [np.flatnonzero(labels == k) for k in range(count)]
 
     def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([settings.seed, step])
         chosen = rng.integers(count, size=settings.batch)
         at = [int(rng.choice(rows[k])) for k in chosen]
-        rounds, fresh = rng.integers(len(soft), size=settings.batch), rng.random(settings.batch) < _FRESH
-        images = np.stack(
-            [
-                views.disturbed(row, rng) if new else _view(views, int(number), row)
-                for number, row, new in zip(rounds, at, fresh, strict=True)
-            ]
-        ).transpose(0, 3, 1, 2)
-        said = np.where(fresh[:, None], mean[at], soft[rounds, at])
-        targets = np.concatenate([np.eye(count, dtype=np.float32)[chosen], said], axis=1)
+        rounds = rng.integers(len(soft), size=settings.batch)
+        images = np.stack([_view(views, int(n), row) for n, row in zip(rounds, at, strict=True)]).transpose(0, 3, 1, 2)
+        targets = np.concatenate([np.eye(count, dtype=np.float32)[chosen], soft[rounds, at]], axis=1)
         return mixed(rng, np.ascontiguousarray(images), targets, mixup, cutmix)
 
     return batch
