@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flawsmith.cli import app
-from flawsmith.core.errors import ConfigError
+from flawsmith.core.errors import ConfigError, DataError
 from flawsmith.core.image import encode_png
 from flawsmith.core.prediction import Prediction
 from flawsmith.core.sample import Sample
@@ -142,6 +142,10 @@ def test_images_of_a_part_get_one_verdict(workshop: Path, tmp_path: Path) -> Non
     assert stdout.count("\n") == 2
     with pytest.raises(ConfigError, match="--together"):
         run("inspect", workshop / "recipe", folder, "--views", 2, "--out", tmp_path / "no")
+    (folder / "left.png").write_bytes(encode_png(picture("good", 4)))
+    with pytest.raises(DataError, match="finds no part"):
+        run(*given, "--out", tmp_path / "unnamed")
+    assert not (tmp_path / "unnamed").exists(), "what cannot be joined is said before anything is inspected"
     (lone,) = [name for name, part in parts.items() if "1 of 2 views" in part["reasons"]]
     assert lone == "3"
 

@@ -66,7 +66,7 @@ def inspect(
     from flawsmith.line.batch import OVERLAYS, VERDICTS, inspect_images, list_images
     from flawsmith.line.inspector import Inspector
     from flawsmith.line.recipe import read_roi
-    from flawsmith.line.views import PARTS, count_parts, part_verdicts, view_pattern
+    from flawsmith.line.views import PARTS, check_parts, count_parts, part_verdicts, view_pattern
     from flawsmith.model.wear.mark import holds_wear
 
     asked = WearAsked(names, table, history, pixel_mm, limit_mm, edge, head, overwrite)
@@ -80,6 +80,7 @@ def inspect(
         raise ConfigError("--views counts the images of a part: name the part with --together")
     pattern = view_pattern(together) if together else None
     items = [item for item in list_images(images) if not item.path.resolve().is_relative_to((out / OVERLAYS).resolve())]
+    check_parts([str(item.path) for item in items], pattern)
     passed_over = _others(images) - len(items)
     if passed_over > 0:
         say(f"note: {passed_over} other files in these folders are no images by their names and were not inspected")

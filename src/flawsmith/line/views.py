@@ -38,11 +38,21 @@ def part_verdicts(
     """
     parts: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        found = pattern.search(row["file"])
-        if not found or not found["part"]:
-            raise DataError(f"{row['file']}: --together {pattern.pattern!r} finds no part in this path")
-        parts.setdefault(found["part"], []).append(row)
+        parts.setdefault(_part_in(row["file"], pattern), []).append(row)
     return [_part(name, its, views) for name, its in parts.items()]
+
+
+def check_parts(paths: Iterable[str], pattern: re.Pattern[str] | None) -> None:
+    """Raise `DataError` for a path that names no part, before any image is inspected; None: parts are not asked for."""
+    for path in paths if pattern else ():
+        _part_in(path, pattern)
+
+
+def _part_in(path: str, pattern: re.Pattern[str]) -> str:
+    found = pattern.search(path)
+    if not found or not found["part"]:
+        raise DataError(f"{path}: --together {pattern.pattern!r} finds no part in this path")
+    return found["part"]
 
 
 def _part(name: str, rows: Sequence[dict[str, Any]], views: int | None) -> dict[str, Any]:

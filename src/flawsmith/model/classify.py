@@ -24,7 +24,7 @@ from flawsmith.model.classify_net import TOPS, ClassifyNet, Deployable
 from flawsmith.model.features import Views, features_of
 from flawsmith.model.heads import HeadSettings, empty_head, fit_head
 from flawsmith.model.loss import Loss
-from flawsmith.model.novelty import Novelty, fit_novelty
+from flawsmith.model.novelty import fit_novelty, load_novelty
 from flawsmith.model.run import torch_run
 from flawsmith.model.segment import SEEN, WEIGHTS, bit_depth, fingerprints, measure
 from flawsmith.model.small_cnn import SmallCnnSettings, sized_to
@@ -364,10 +364,7 @@ class Classifier:
         model.net_ = ClassifyNet(backbone, head, TOPS[model.spec.bit_depth])
         model.net_.load_state_dict(under("net", tensors))
         model.net_.to(pick_device()).eval()
-        shapes = [tensors[f"novelty.{key}"] for key in ("mean", "basis", "whitening", "centres")]
-        model.novelty_ = Novelty(*shapes, rest=1.0, limit=1.0, width=1.0)
-        model.novelty_.load_state_dict(under("novelty", tensors))
-        model.novelty_.to(pick_device())
+        model.novelty_ = load_novelty(under("novelty", tensors)).to(pick_device())
         learnt, told = load_tensors(folder / LEARNT)
         model.learnt_, model.learnt_ids_ = learnt["features"].numpy().astype(np.float32), tuple(told["ids"])
         return model

@@ -5,6 +5,7 @@ in the span of the training images' main components, and beside it what lies out
 arXiv:2203.10807): strange images often differ where no training image varies.
 """
 
+from collections.abc import Mapping
 from math import ceil
 
 import numpy as np
@@ -67,6 +68,14 @@ def fit_novelty(features: np.ndarray, labels: np.ndarray, held_out: np.ndarray |
     width = max((limit - float(np.median(known))) / 4, 1e-3)
     found.scales = nn.Buffer(torch.tensor([float(found.scales[0]), limit, width]))
     return found
+
+
+def load_novelty(tensors: Mapping[str, Tensor]) -> Novelty:
+    """From the state of another one."""
+    shapes = [tensors[key] for key in ("mean", "basis", "whitening", "centres")]
+    novelty = Novelty(*shapes, rest=1.0, limit=1.0, width=1.0)
+    novelty.load_state_dict(tensors)
+    return novelty
 
 
 def _distances(novelty: Novelty, features: np.ndarray) -> np.ndarray:

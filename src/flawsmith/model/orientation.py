@@ -21,7 +21,7 @@ from flawsmith.model.checkpoint import identity_of, load_tensors, save_tensors, 
 from flawsmith.model.classify import BackboneSettings
 from flawsmith.model.classify_net import TOPS, ClassifyNet
 from flawsmith.model.features import Views, features_of
-from flawsmith.model.novelty import Novelty, fit_novelty
+from flawsmith.model.novelty import Novelty, fit_novelty, load_novelty
 from flawsmith.model.orientation_data import Truths, part_of, resting_poses, shown_poses, truths
 from flawsmith.model.orientation_views import CELLS, batches, check_honest, likelihood
 from flawsmith.model.run import torch_run
@@ -300,10 +300,7 @@ class Orienter:
         model.net_ = model._net(pretrained=False)
         model.net_.load_state_dict(under("net", tensors))
         model.net_.to(pick_device()).eval()
-        shapes = [tensors[f"novelty.{key}"] for key in ("mean", "basis", "whitening", "centres")]
-        model.novelty_ = Novelty(*shapes, rest=1.0, limit=1.0, width=1.0)
-        model.novelty_.load_state_dict(under("novelty", tensors))
-        model.novelty_.to(pick_device())
+        model.novelty_ = load_novelty(under("novelty", tensors)).to(pick_device())
         return model
 
 
