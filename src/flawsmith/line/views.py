@@ -44,7 +44,9 @@ def part_verdicts(
 
 def check_parts(paths: Iterable[str], pattern: re.Pattern[str] | None) -> None:
     """Raise `DataError` for a path that names no part, before any image is inspected; None: parts are not asked for."""
-    for path in paths if pattern else ():
+    if pattern is None:
+        return
+    for path in paths:
         _part_in(path, pattern)
 
 
