@@ -20,7 +20,8 @@ from flawsmith.synth.generate.shoot import Studio, View, flawed_view, masks
 from flawsmith.synth.material import FINISHES
 from flawsmith.synth.pose import aimed, inverse
 from flawsmith.synth.scene import Camera, Scene
-from flawsmith.synth.sensor import distort, expose, ideal
+from flawsmith.synth.lens import distort, ideal
+from flawsmith.synth.sensor import expose
 from flawsmith.synth.spec import load_spec
 from flawsmith.synth.stage import BUILDERS
 

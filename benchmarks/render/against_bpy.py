@@ -24,11 +24,11 @@ from report import SCENES, save, spread
 
 from flawsmith.synth.assets import load_assets
 from flawsmith.synth.draw import draw_scene
+from flawsmith.synth.lens import ideal
 from flawsmith.synth.render import RenderSettings, render
 from flawsmith.synth.render.cycles import cycles_python, describe
 from flawsmith.synth.render.labels import all_shapes, solid
 from flawsmith.synth.scene import Rendering, Scene, Shape
-from flawsmith.synth.sensor import ideal
 from flawsmith.synth.shapes import shapes
 from flawsmith.synth.spec import load_spec
 

@@ -11,6 +11,7 @@ holes are solid in it.
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +149,13 @@ def glow(scene: Scene, parts: list[Shape], defects: int) -> tuple[np.ndarray, np
 
 
 def glowing(mi: Any, drawn: list[Shape], lamps: list[MeshLight]) -> Any:
-    """All surfaces as one mesh that emits (u, v, number of the shape + 1); lamps emit 0 and hide what is behind."""
-    solids = [*drawn, *lamps]
-    codes = [np.column_stack([s.uv, np.full(len(s.uv), n)]) for n, s in enumerate(drawn, start=1)]
+    """All surfaces as one mesh that emits (u, v, number of the shape + 1); lamps emit 0 and hide what is behind.
+
+    Lids of holes glow to both sides: at an edge of the part one looks through the gap from behind, too.
+    """
+    glow = [*enumerate(drawn, start=1), *((n, back(s)) for n, s in enumerate(drawn, start=1) if s.lid)]
+    solids = [*(s for _, s in glow), *lamps]
+    codes = [np.column_stack([s.uv, np.full(len(s.uv), n)]) for n, s in glow]
     codes += [np.zeros((len(lamp.vertices), 3)) for lamp in lamps]
     starts = np.cumsum([0, *(len(s.vertices) for s in solids)])
     faces = np.concatenate([np.asarray(s.faces) + at for s, at in zip(solids, starts, strict=False)])
@@ -163,6 +168,12 @@ def glowing(mi: Any, drawn: list[Shape], lamps: list[MeshLight]) -> Any:
     data["faces"] = faces.astype(np.uint32).ravel()
     data.update()
     return made
+
+
+def back(lid: Shape) -> Shape:
+    """The other side of a lid, a micrometre behind it: emitters shine to one side."""
+    away = np.asarray(lid.normals) / 1000
+    return replace(lid, vertices=np.asarray(lid.vertices) - away, faces=np.asarray(lid.faces)[:, ::-1])
 
 
 def through_lens(camera: Camera, right: float, down: float) -> tuple[np.ndarray, np.ndarray]:

@@ -25,9 +25,9 @@ from scipy.stats import t
 
 from flawsmith.synth.assets import load_assets
 from flawsmith.synth.draw import draw_scene
+from flawsmith.synth.lens import ideal
 from flawsmith.synth.render import RenderSettings, mitsuba, render
 from flawsmith.synth.scene import Rendering, Scene, Shape
-from flawsmith.synth.sensor import ideal
 from flawsmith.synth.shapes import shapes
 from flawsmith.synth.spec import load_spec
 

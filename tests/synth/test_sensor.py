@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from flawsmith.core.errors import DataError
+from flawsmith.synth.lens import distort, ideal, sample_map
 from flawsmith.synth.scene import Camera, Rendering, Sensor
-from flawsmith.synth.sensor import blur, counted, distort, expose, gain_dn_per_e, ideal, sample_map
+from flawsmith.synth.sensor import blur, counted, expose, gain_dn_per_e
 
 QUIET = Sensor(bit_depth=12, prnu=0, dsnu_e=0, black_level=0.02, full_well_e=8000, read_noise_e=12)
 

@@ -1,17 +1,14 @@
-"""From radiance to an image: lens distortion, then exposure and noise in the terms of EMVA 1288 (release 4.0)."""
+"""From radiance to an image: exposure and noise in the terms of EMVA 1288 (release 4.0)."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from flawsmith.core.errors import DataError
-from flawsmith.synth.scene import Camera, Rendering, Sensor
+from flawsmith.synth.scene import Camera, Sensor
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709, linear
-_MOST_GROWTH = 1.6
 
 
 def expose(rgb: np.ndarray, camera: Camera, sensor: Sensor, rng: np.random.Generator) -> np.ndarray:
@@ -81,102 +78,3 @@ def _fixed_pattern(sensor: Sensor, shape: tuple[int, ...]) -> tuple[np.ndarray, 
 def _pattern(sensor: Sensor, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Response (mean 1) and dark offset (electrons) of each pixel: the same in every image of one camera."""
     return _fixed_pattern(replace(sensor, motion_px=(0.0, 0.0)), shape)
-
-
-def ideal(camera: Camera) -> Camera:
-    """The pinhole camera to render with: without distortion, its pixels square, and larger, so that no border is empty.
-
-    `distort` brings its rendering back to `camera`. A camera that is ideal already is given back as it is.
-    Raises `DataError` for a distortion that folds the image over itself or more than doubles its area.
-    """
-    if _is_ideal(camera):
-        return camera
-    border = _pinhole_points(camera, _border(camera))
-    _check_fold(camera)
-    focal = max(camera.k[0, 0], camera.k[1, 1])
-    low, high = border.min(0) * focal - 2, border.max(0) * focal + 2
-    width, height = (int(n) for n in np.ceil(high - low))
-    if width > _MOST_GROWTH * camera.width or height > _MOST_GROWTH * camera.height:
-        raise DataError(
-            f"camera {camera.name!r}: distortion {list(camera.distortion)} would need {width} × {height} pixels to be "
-            f"rendered for an image of {camera.width} × {camera.height}; choose smaller coefficients"
-        )
-    k = np.array([[focal, 0, -low[0]], [0, focal, -low[1]], [0, 0, 1.0]])
-    return replace(camera, width=width, height=height, k=k, distortion=(0.0, 0.0, 0.0, 0.0, 0.0))
-
-
-def distort(rendering: Rendering, rendered: Camera, camera: Camera) -> Rendering:
-    """The rendering of `rendered = ideal(camera)` as `camera` sees it.
-
-    The image is resampled by Lanczos interpolation without over- and undershoot, coverage linearly; instance, depth and
-    normal are taken from the nearest pixel, since a mean of two parts is neither. Depth stays along the optical axis.
-    """
-    if rendered is camera or _is_ideal(camera):
-        return rendering
-    x, y = sample_map(rendered, camera)
-    near, linear = _resampler(x, y, cv2.INTER_NEAREST), _resampler(x, y, cv2.INTER_LINEAR)
-    coverage = [linear(plane) for plane in rendering.coverage]
-    return replace(
-        rendering,
-        rgb=_sharp(rendering.rgb, x, y),
-        coverage=np.stack(coverage) if coverage else np.zeros((0, camera.height, camera.width), np.float32),
-        instance=near(rendering.instance.astype(np.float32)).astype(np.int32),
-        depth_mm=near(rendering.depth_mm),
-        normal=near(rendering.normal),
-    )
-
-
-def sample_map(rendered: Camera, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """Where in the `rendered` image each pixel of `camera` is: x and y (H, W) float32, in OpenCV's pixel places."""
-    row, column = np.mgrid[: camera.height, : camera.width].astype(np.float64) + 0.5
-    points = _pinhole_points(camera, np.stack([column.ravel(), row.ravel()], axis=1))
-    image = points @ rendered.k[:2, :2].T + rendered.k[:2, 2] - 0.5
-    x, y = image.T.reshape(2, camera.height, camera.width).astype(np.float32)
-    return x, y
-
-
-def _is_ideal(camera: Camera) -> bool:
-    return not any(camera.distortion) and np.isclose(camera.k[0, 0], camera.k[1, 1], rtol=1e-6) and camera.k[0, 1] == 0
-
-
-def _pinhole_points(camera: Camera, image_points: np.ndarray) -> np.ndarray:
-    """(N, 2) points at distance 1 of an undistorted camera."""
-    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 100, 1e-10)
-    distortion = np.asarray(camera.distortion, np.float64)
-    return cv2.undistortPoints(image_points[:, None], camera.k, distortion, criteria=stop)[:, 0]
-
-
-def _border(camera: Camera) -> np.ndarray:
-    """(N, 2) points along the edge of the image."""
-    t = np.linspace(0, 1, 65)
-    sides = [(t, 0 * t), (t, 0 * t + 1), (0 * t, t), (0 * t + 1, t)]
-    return np.concatenate([np.stack(side, axis=1) for side in sides]) * (camera.width, camera.height)
-
-
-def _check_fold(camera: Camera) -> None:
-    """Distorting what was undistorted must give the same point again, all over the image."""
-    t = np.linspace(0, 1, 17)
-    grid = np.stack(np.meshgrid(t, t), axis=-1).reshape(-1, 2) * (camera.width, camera.height)
-    points = _pinhole_points(camera, grid)
-    solid = np.concatenate([points, np.ones((len(points), 1))], axis=1)
-    back = cv2.projectPoints(solid, np.zeros(3), np.zeros(3), camera.k, np.asarray(camera.distortion, np.float64))[0]
-    if not np.isfinite(back).all() or np.abs(back[:, 0] - grid).max() > 0.01:
-        raise DataError(
-            f"camera {camera.name!r}: distortion {list(camera.distortion)} folds the image over itself; choose smaller "
-            "coefficients"
-        )
-
-
-def _resampler(x: np.ndarray, y: np.ndarray, how: int) -> Callable[[np.ndarray], np.ndarray]:
-    def resample(values: np.ndarray) -> np.ndarray:
-        return cv2.remap(np.ascontiguousarray(values), x, y, how, borderMode=cv2.BORDER_REPLICATE)
-
-    return resample
-
-
-def _sharp(rgb: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Lanczos, held between the least and the greatest of the nearest pixels: highlights cast no dark rings."""
-    sharp = _resampler(x, y, cv2.INTER_LANCZOS4)(rgb)
-    around = np.ones((3, 3), np.uint8)
-    near = _resampler(x, y, cv2.INTER_NEAREST)
-    return np.clip(sharp, near(cv2.erode(rgb, around)), near(cv2.dilate(rgb, around)))

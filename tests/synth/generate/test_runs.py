@@ -23,9 +23,9 @@ from flawsmith.synth.distribution import NoRoomError
 from flawsmith.synth.generate import Limits, Plan, generate, images_of, run, shoot
 from flawsmith.synth.generate.job import Outcome
 from flawsmith.synth.generate.preview import preview
+from flawsmith.synth.lens import ideal
 from flawsmith.synth.material import pattern
 from flawsmith.synth.scene import Camera
-from flawsmith.synth.sensor import ideal
 
 COUNT = 5
 SCENE = """

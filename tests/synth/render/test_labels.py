@@ -11,7 +11,7 @@ from small_worlds import ball, disc_mask, look, panel, scene, shape, smooth, squ
 from flawsmith.synth.render import RenderSettings
 from flawsmith.synth.render.build import build, sensor
 from flawsmith.synth.render.labels import defect_boxes, label, scaled
-from flawsmith.synth.render.rays import look_up, project
+from flawsmith.synth.render.rays import framed, look_up, project
 from flawsmith.synth.render.variant import start
 from flawsmith.synth.scene import Camera, Material, MeshLight, Shape
 
@@ -78,6 +78,57 @@ def test_coverage_of_a_disc_is_the_share_of_the_pixel_it_fills(variant: str):
     assert seen.coverage[0].sum() == pytest.approx(truth.sum(), rel=0.005)
     assert seen.surface_mm2[0] == pytest.approx(np.pi * 81, rel=0.03)
     assert seen.visible[0] == 1
+
+
+LENSES = [(-0.3, 0.1, 0.0, 0.0, 0.0), (0.5, 0.0, 0.03, -0.05, 0.0)]
+
+
+@pytest.mark.parametrize("distortion", LENSES)
+def test_labels_through_a_lens_are_where_opencv_projects_the_surface(distortion: tuple):
+    camera = replace(CAMERA, distortion=distortion)
+    patch, middle = square(20, 0.0, "patch", instance=1, defect=1, mask=disc_mask()), np.float32([25, 12, 0])
+    patch = replace(patch, vertices=patch.vertices + middle)
+    seen = label(scene(camera), [patch])
+    k, size = camera.k, np.array([camera.width, camera.height])
+    far = np.stack(np.meshgrid(*(np.linspace(-1.0, 1.0, 2401),) * 2), axis=-1).reshape(-1, 2) * size / k[0, 0]
+    towards = np.column_stack([far, np.ones(len(far))]) @ camera.camera_from_world[:3, :3]
+    eye = -camera.camera_from_world[:3, :3].T @ camera.camera_from_world[:3, 3]
+    down = towards[:, 2] < -1e-3
+    floor = eye[:2] - towards[down, :2] * (eye[2] / towards[down, 2:])
+    points = cv2.projectPoints(np.column_stack([far[down], np.ones(down.sum())]), *np.zeros((2, 3)), k, distortion)[0]
+    places, edges = points[:, 0, ::-1], [np.arange(camera.height + 1), np.arange(camera.width + 1)]
+    share = np.histogram2d(*places.T, bins=edges, weights=(np.hypot(*(floor - middle[:2]).T) < 6).astype(float))[0]
+    whole = np.histogram2d(*places.T, bins=edges)[0]
+    truth = share / np.maximum(whole, 1)
+    assert whole.min() > 50
+    assert (truth > 0.99).any()
+    assert (truth[0] + truth[-1] == 0).all()
+    assert np.abs(seen.coverage[0] - truth).max() < 0.2
+    assert np.abs(seen.coverage[0] - truth).mean() < 0.003
+    straight = label(scene(CAMERA), [patch]).coverage[0]
+    assert np.abs(straight - truth).max() > 0.3  # the lens is not a small thing
+    x0, y0, x1, y1 = defect_boxes(camera, [patch])[1]
+    rows, columns = np.nonzero(truth > 0)
+    assert x0 <= columns.min()
+    assert columns.max() < x1
+    assert y0 <= rows.min()
+    assert rows.max() < y1
+
+
+def test_what_a_lens_pushes_out_of_the_picture_is_not_visible():
+    above = look((0, 0, 5000), (0, 0, 0), 64, 64, 5000)  # 1 px is 1 mm
+    barrel = replace(above, distortion=(-1000.0, 0, 0, 0, 0))  # 64 px are 0.0128 of the focal length
+    edge = square(20, 0, "edge", instance=1, defect=1)
+    edge = replace(edge, vertices=edge.vertices + np.float32([28, 0, 0]))
+    grid = np.stack(np.meshgrid(*(np.linspace(-10, 10, 201),) * 2), axis=-1).reshape(-1, 2) + [28, 0]
+    world = np.column_stack([grid, np.zeros(len(grid))])
+    turn, shift = cv2.Rodrigues(above.camera_from_world[:3, :3])[0], above.camera_from_world[:3, 3]
+    for camera in (above, barrel):
+        at = cv2.projectPoints(world, turn, shift, camera.k, np.array(camera.distortion, float))[0][:, 0]
+        truth = ((at >= 0) & (at < 64)).all(1).mean()
+        assert 0.1 < truth < 0.9
+        assert label(scene(camera), [edge]).visible[0] == pytest.approx(truth, abs=0.02)
+    assert framed(barrel, np.array([[28.0, 0, 0], [-500, 0, 0]])).tolist() == [True, False]  # far out, it folds back
 
 
 def test_the_mask_lies_the_right_way_round_in_uv():

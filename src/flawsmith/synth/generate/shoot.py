@@ -16,9 +16,9 @@ from flawsmith.synth.assets import Assets
 from flawsmith.synth.camera import camera_names
 from flawsmith.synth.distribution import NoRoomError
 from flawsmith.synth.draw import TEXELS_PER_PX, draw_scene
+from flawsmith.synth.lens import distort, ideal
 from flawsmith.synth.render import RenderSettings, render
 from flawsmith.synth.scene import Camera, Rendering, Scene, Shape
-from flawsmith.synth.sensor import distort, ideal
 from flawsmith.synth.spec import SceneSpec
 
 TRIES = 25  # views of one image before it is given up
@@ -74,6 +74,26 @@ class Studio:
         """The ideal image: before lens distortion."""
         return render(scene, settings or self.settings, self.renderer, shapes)
 
+    def through_lens(
+        self, rendering: Rendering, scene: Scene, shapes: Sequence[Shape] | None, camera: Camera
+    ) -> Rendering:
+        """The ideal image as `camera` shows it. Mitsuba's labels are looked at anew, by rays that the lens bends:
+        resampled ones would lose what is finer than a pixel."""
+        seen = distort(rendering, scene.camera, camera)
+        if self.renderer != "mitsuba" or seen is rendering:
+            return seen
+        from flawsmith.synth.render.labels import label
+
+        found = label(replace(scene, camera=camera), shapes, settings=self.settings)
+        return replace(
+            seen,
+            coverage=found.coverage,
+            instance=found.instance,
+            depth_mm=found.depth_mm,
+            normal=found.normal,
+            visible=found.visible,
+        )
+
     @property
     def glance(self) -> float:
         """Of the resolution, for the look beforehand. Relief's own labels cost so little that it looks at them all."""
@@ -122,7 +142,7 @@ def healthy_view(studio: Studio, index: int, attempt: int | None = None) -> View
         shapes = studio.shapes(rendered)
         if attempt is None and not _shows_part(studio, _glance(studio, rendered, shapes)[0]):
             continue
-        rendering = distort(studio.render(rendered, shapes), rendered.camera, scene.camera)
+        rendering = studio.through_lens(studio.render(rendered, shapes), rendered, shapes, scene.camera)
         return View(scene, rendering, np.zeros(0), number)
     raise DataError(f"image {index}: none of {TRIES} views shows a part: aim the camera at it, or place it nearer")
 
@@ -218,7 +238,7 @@ def _rendered(studio: Studio, look: Look, camera: Camera, attempt: int) -> View 
     """The view through the lens. What the lens pushes out of the picture after all is taken off, and costs another."""
     scene, shapes, contrast, removed, rendering = look.scene, look.shapes, look.contrast, look.removed, look.rendering
     while any(instance.defects for instance in scene.instances) or _faulty(scene):
-        seen = distort(rendering or studio.render(scene, shapes), scene.camera, camera)
+        seen = studio.through_lens(rendering or studio.render(scene, shapes), scene, shapes, camera)
         area = np.array([mask.sum() for mask in masks(scene, seen, studio.least_cover)])
         hidden = (area < studio.least_px) | (seen.visible < studio.spec.visible.least_fraction)
         if not hidden.any():

@@ -153,7 +153,7 @@ def texture(mi: ModuleType, values: np.ndarray) -> Description:
 
 
 def sensor(mi: ModuleType, camera: Camera, spp: int) -> Any:
-    """A pinhole or thin-lens camera; its pixels must be square, as `synth.sensor.ideal` makes them.
+    """A pinhole or thin-lens camera; its pixels must be square, as `synth.lens.ideal` makes them.
 
     The box filter keeps each path's noise in its pixel: a wider one defeats denoising.
     """

@@ -12,7 +12,8 @@ import numpy as np
 from scipy.stats import qmc
 
 from flawsmith.core.geometry import Box
-from flawsmith.synth.render.rays import Hits, Surface, directions, eye, project
+from flawsmith.synth.lens import ideal, image_points, is_ideal
+from flawsmith.synth.render.rays import Hits, Surface, directions, eye, framed, project
 from flawsmith.synth.render.settings import RenderSettings
 from flawsmith.synth.render.variant import start
 from flawsmith.synth.scene import Camera, Scene, Shape
@@ -44,7 +45,7 @@ def label(
     """Every label of the image; `scale` 0.25 has a quarter of the pixels each way, for a cheap look beforehand.
 
     shapes: of the parts, as `synth.shapes.shapes` gives them; the stage is added.
-    Labels are those of a pinhole at the middle of the lens: defocus does not soften them. What is seen through glass
+    Rays are bent by the lens, and start at its middle: defocus does not soften labels. What is seen through glass
     counts as the glass.
     """
     shapes = all_shapes(scene, shapes)
@@ -109,6 +110,10 @@ def count_defects(scene: Scene, shapes: Sequence[Shape]) -> int:
 
 def defect_boxes(camera: Camera, shapes: Sequence[Shape], margin_px: int = 2) -> dict[int, Box]:
     """Where in the image each defect can be, by its shapes' corners; those wholly outside are left out."""
+    if not is_ideal(camera):
+        straight = ideal(camera)
+        found = {n: _bent(box, straight, camera) for n, box in defect_boxes(straight, shapes, margin_px).items()}
+        return {number: box for number, box in found.items() if box is not None}
     boxes = {}
     for number in sorted({shape.defect for shape in shapes} - {0}):
         corners = np.concatenate([s.vertices[np.unique(s.faces)] for s in shapes if s.defect == number])
@@ -116,12 +121,28 @@ def defect_boxes(camera: Camera, shapes: Sequence[Shape], margin_px: int = 2) ->
         if depth.min() <= 0:  # reaches behind the camera: it can be anywhere
             boxes[number] = (0, 0, camera.width, camera.height)
             continue
-        low, high = np.floor(at.min(0)).astype(int) - margin_px, np.ceil(at.max(0)).astype(int) + margin_px
-        x0, y0 = max(int(low[0]), 0), max(int(low[1]), 0)
-        x1, y1 = min(int(high[0]), camera.width), min(int(high[1]), camera.height)
-        if x1 > x0 and y1 > y0:
-            boxes[number] = (x0, y0, x1, y1)
+        if box := _around(at, camera, margin_px):
+            boxes[number] = box
     return boxes
+
+
+def _around(at: np.ndarray, camera: Camera, margin_px: int) -> Box | None:
+    """The pixels round image points (N, 2); None where they are wholly outside the picture."""
+    low, high = np.floor(at.min(0)).astype(int) - margin_px, np.ceil(at.max(0)).astype(int) + margin_px
+    x0, y0 = max(int(low[0]), 0), max(int(low[1]), 0)
+    x1, y1 = min(int(high[0]), camera.width), min(int(high[1]), camera.height)
+    return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
+
+
+def _bent(box: Box, straight: Camera, camera: Camera) -> Box | None:
+    """The box of `straight = ideal(camera)`, as the lens of `camera` bends it; None: wholly outside the picture."""
+    x0, y0, x1, y1 = box
+    t = np.linspace(0, 1, 33)
+    across, down = x0 + t * (x1 - x0), y0 + t * (y1 - y0)
+    ends = [(across, 0 * t + y0), (across, 0 * t + y1), (0 * t + x0, down), (0 * t + x1, down)]
+    border = np.concatenate([np.stack(end, axis=1) for end in ends])
+    at = image_points(camera, (border - straight.k[:2, 2]) / straight.k[0, 0])
+    return _around(at, camera, margin_px=1)
 
 
 def _middles(surface: Surface, camera: Camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -257,9 +278,7 @@ def _spread(surface: Surface, faces: np.ndarray, areas: np.ndarray, rng: np.rand
 
 def _seen(surface: Surface, camera: Camera, places: np.ndarray) -> np.ndarray:
     """Whether each world point (N, 3) is in the image with nothing before it."""
-    at, depth = project(camera, places)
-    framed = (depth > 0) & (at >= 0).all(1) & (at < (camera.width, camera.height)).all(1)
     way = places - eye(camera)
     distance = np.linalg.norm(way, axis=1)
     hits = surface.meet(eye(camera), way / distance[:, None])
-    return framed & (hits.distance > distance * (1 - 1e-5) - 1e-3)
+    return framed(camera, places) & (hits.distance > distance * (1 - 1e-5) - 1e-3)

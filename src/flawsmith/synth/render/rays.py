@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flawsmith.synth.lens import ideal, image_points, is_ideal, pinhole_points
 from flawsmith.synth.render.build import mesh
 from flawsmith.synth.scene import Camera, MeshLight, Scene, Shape
 
@@ -134,10 +135,16 @@ def look_up(mask: np.ndarray, uv: np.ndarray) -> np.ndarray:
 
 
 def directions(camera: Camera, x_px: np.ndarray, y_px: np.ndarray) -> np.ndarray:
-    """(N, 3) unit vectors in the world through image points; (0.5, 0.5) is the middle of the top left pixel."""
-    points = np.stack([x_px, y_px, np.ones_like(x_px)])
-    world_from_image = np.linalg.inv(camera.camera_from_world[:3, :3]) @ np.linalg.inv(camera.k)
-    towards = (world_from_image @ points).T
+    """(N, 3) unit vectors in the world through image points; (0.5, 0.5) is the middle of the top left pixel.
+
+    A distorting camera's are bent as its lens bends them.
+    """
+    if any(camera.distortion):
+        bent = pinhole_points(camera, np.column_stack([x_px, y_px]).astype(np.float64))
+        points = np.column_stack([bent, np.ones(len(bent))]).T
+    else:
+        points = np.linalg.inv(camera.k) @ np.stack([x_px, y_px, np.ones_like(x_px)])
+    towards = (np.linalg.inv(camera.camera_from_world[:3, :3]) @ points).T
     return towards / np.linalg.norm(towards, axis=1, keepdims=True)
 
 
@@ -147,9 +154,24 @@ def eye(camera: Camera) -> np.ndarray:
 
 
 def project(camera: Camera, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Image points (N, 2) of world points (N, 3), and their depth along the optical axis (N,)."""
+    """Image points (N, 2) of world points (N, 3) by a pinhole, and their depth along the optical axis (N,)."""
     seen = points @ camera.camera_from_world[:3, :3].T + camera.camera_from_world[:3, 3]
     depth = seen[:, 2]
     image = seen @ camera.k.T
     with np.errstate(divide="ignore", invalid="ignore"):
         return image[:, :2] / depth[:, None], depth
+
+
+def framed(camera: Camera, points: np.ndarray) -> np.ndarray:
+    """(N,) bool: whether world points (N, 3) lie before the camera and within its picture, through its lens."""
+    straight = ideal(camera)
+    at, depth = project(straight, points)
+    inside = (depth > 0) & _within(at, straight)
+    if not is_ideal(camera):
+        shares = (at[inside] - straight.k[:2, 2]) / straight.k[0, 0]
+        inside[inside] = _within(image_points(camera, shares), camera)
+    return inside
+
+
+def _within(at: np.ndarray, camera: Camera) -> np.ndarray:
+    return ((at >= 0) & (at < np.array([camera.width, camera.height]))).all(axis=1)

@@ -18,7 +18,7 @@ def render(
     """The image and every label of `scene`.
 
     shapes: of the parts, as `synth.shapes.shapes` makes them, where it is not all of them; the stage is always added.
-    The image is the ideal one of a camera without distortion: see `synth.sensor` for what comes after.
+    The image is the ideal one of a camera without distortion: see `synth.lens` and `synth.sensor` for what comes after.
 
     Raises `ConfigError` for an unknown renderer, `DataError` for a scene that cannot be drawn, `EnvironmentFault` where
     the renderer is not installed.
