@@ -17,10 +17,10 @@ from flawsmith.synth.assets import load_assets, plate
 from flawsmith.synth.camera import camera_names
 from flawsmith.synth.defect import DEFECTS
 from flawsmith.synth.generate.shoot import Studio, View, flawed_view, masks
+from flawsmith.synth.lens import distort, ideal
 from flawsmith.synth.material import FINISHES
 from flawsmith.synth.pose import aimed, inverse
 from flawsmith.synth.scene import Camera, Scene
-from flawsmith.synth.lens import distort, ideal
 from flawsmith.synth.sensor import expose
 from flawsmith.synth.spec import load_spec
 from flawsmith.synth.stage import BUILDERS

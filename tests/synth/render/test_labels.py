@@ -120,8 +120,8 @@ def test_what_a_lens_pushes_out_of_the_picture_is_not_visible():
     barrel = replace(above, distortion=(-1000.0, 0, 0, 0, 0))  # 64 px are 0.0128 of the focal length
     edge = square(20, 0, "edge", instance=1, defect=1)
     edge = replace(edge, vertices=edge.vertices + np.float32([28, 0, 0]))
-    grid = np.stack(np.meshgrid(*(np.linspace(-10, 10, 201),) * 2), axis=-1).reshape(-1, 2) + [28, 0]
-    world = np.column_stack([grid, np.zeros(len(grid))])
+    x, y = np.meshgrid(np.linspace(18, 38, 201), np.linspace(-10, 10, 201))
+    world = np.stack([x, y, np.zeros_like(x)], axis=-1).reshape(-1, 3)
     turn, shift = cv2.Rodrigues(above.camera_from_world[:3, :3])[0], above.camera_from_world[:3, 3]
     for camera in (above, barrel):
         at = cv2.projectPoints(world, turn, shift, camera.k, np.array(camera.distortion, float))[0][:, 0]

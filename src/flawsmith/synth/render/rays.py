@@ -174,4 +174,5 @@ def framed(camera: Camera, points: np.ndarray) -> np.ndarray:
 
 
 def _within(at: np.ndarray, camera: Camera) -> np.ndarray:
-    return ((at >= 0) & (at < np.array([camera.width, camera.height]))).all(axis=1)
+    x, y = at.T
+    return (x >= 0) & (y >= 0) & (x < camera.width) & (y < camera.height)
