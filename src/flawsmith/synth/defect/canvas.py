@@ -94,10 +94,11 @@ class Canvas:
 
 def changed(height_mm: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Label 0 … 1 by what the maps do: 0.5 where the look is replaced by 15 % or the surface moved by a tenth of the
-    greatest move."""
+    greatest move. Of a thin coat a third of its greatest share is enough, or its label would have holes."""
     deepest = max(float(np.abs(height_mm).max()), 1e-6)
     moved = ramp(np.abs(height_mm) / deepest, 0.5 * _LABEL_HEIGHT, 1.5 * _LABEL_HEIGHT)
-    label = np.maximum(moved, ramp(alpha, 0.5 * _LABEL_ALPHA, 1.5 * _LABEL_ALPHA))
+    least = max(min(_LABEL_ALPHA, float(alpha.max()) / 3), 1e-6)
+    label = np.maximum(moved, ramp(alpha, 0.5 * least, 1.5 * least))
     closed = cv2.morphologyEx(label, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))  # a ridge and its groove are one
     return np.pad(closed[1:-1, 1:-1], 1)
 

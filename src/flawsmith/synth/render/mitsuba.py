@@ -14,6 +14,7 @@ from flawsmith.synth.render.check import check
 from flawsmith.synth.render.denoise import denoise, surroundings
 from flawsmith.synth.render.labels import all_shapes, label, solid
 from flawsmith.synth.render.paths import trace, trace_tiles
+from flawsmith.synth.render.restore import restore
 from flawsmith.synth.render.settings import RenderSettings
 from flawsmith.synth.render.variant import start
 from flawsmith.synth.scene import Camera, Rendering, Scene, Shape
@@ -90,8 +91,14 @@ def _with_flaws(
     with clock.phase("denoise"):
         guides = trace_tiles(mi, world, _GUIDES, scene.camera, corners, size, settings.spp, seed)
         smooth = [
-            denoise(tile, guide[..., :3], guide[..., 3:], quality="high")
-            for tile, guide in zip(traced, guides, strict=True)
+            restore(denoise(tile, albedo, normal, quality="high"), tile, albedo, normal, cover)
+            for tile, albedo, normal, cover in zip(
+                traced,
+                (guide[..., :3] for guide in guides),
+                (guide[..., 3:] for guide in guides),
+                _cut(coverage, corners, size),
+                strict=True,
+            )
         ]
     for (x, y), tile, clean in zip(tiles, traced, smooth, strict=True):
         rows, columns = slice(y, y + _TILE), slice(x, x + _TILE)
@@ -100,6 +107,13 @@ def _with_flaws(
         mixed = (tile + (clean - tile) * np.float32(settings.denoise_flaws))[_APRON:, _APRON:]
         rgb[rows, columns] += (mixed[:height, :width] - rgb[rows, columns]) * share
     return rgb
+
+
+def _cut(coverage: np.ndarray, corners: list[tuple[int, int]], size: int) -> Iterator[np.ndarray]:
+    """(size, size) shares of the pixels that any defect covers, 0 beyond the image."""
+    whole = np.pad(coverage.max(0), ((_APRON, size), (_APRON, size)))
+    for x, y in corners:
+        yield whole[y + _APRON :, x + _APRON :][:size, :size]
 
 
 def _affordable(settings: RenderSettings, camera: Camera, tiles: int) -> int:

@@ -15,8 +15,8 @@ class RenderSettings(Settings):
     spp:        paths per pixel
     bounces:    surfaces that light meets at most on its way from a lamp to the camera
     denoise:    Open Image Denoise with albedo and normal
-    keep_flaws: round defects up to this many times `spp` paths are traced before denoising, which else washes faint
-                scratches out, for at most a quarter of the image's own paths; 1: none. Only with `denoise`
+    keep_flaws: round defects up to this many times `spp` paths are traced before denoising, for at most a quarter of
+                the image's own paths, and what it washes out of them is put back; 1: neither. Only with `denoise`
     denoise_flaws: share of the denoised image there. 0 switches the denoiser off round flaws and keeps all of their
                 contrast, but in noisy light the noise shows where they are, and a model learns that instead
     variant:    of Mitsuba. auto: a GPU if there is one, else LLVM, else scalar
