@@ -49,6 +49,35 @@ def ways() -> str:
     return "\n".join([grid(["photographs", "network", *used], rows), "", f"Each cell: all / ten a class ({folds})."])
 
 
+def times() -> str:
+    """How long learning took, by way and network: of the data set with the most images that were learnt from."""
+    cells: dict[tuple, list[tuple[int, float]]] = defaultdict(list)
+    for line in lines():
+        if not line["shots"]:
+            cells[line["way"], line["backbone"], line["side"]].append((line["trained"], line["seconds"]))
+    rows = []
+    for (way, backbone, side), found in sorted(cells.items(), key=lambda kv: (WAYS.index(kv[0][0]), *kv[0][1:])):
+        most = max(trained for trained, _ in found)
+        seconds = [s for trained, s in found if trained >= 0.9 * most]
+        what = "all of it" if way in ("last", "full", "scratch") else "the head, on kept features"
+        rows.append([way, f"{backbone}, {side} px", what, most, f"{statistics.median(seconds):.1f}"])
+    return grid(["way to learn", "network", "what is timed", "images", "seconds"], rows) if rows else NONE
+
+
+def unknown() -> str:
+    """How often "unknown" is said, of what."""
+    if (report := result("unknown")) is None:
+        return NONE
+    kinds = ("its classes", "other parts", "empty surface", "dark frame")
+    rows = [
+        [row["data"], *(f"{row['unknown'][kind][0]} of {row['unknown'][kind][1]}" for kind in kinds)]
+        for row in report["rows"]
+    ]
+    heads = ["photographs", "of its classes, unseen", "of other parts", "of an empty surface", "of a dark frame"]
+    note = f"Strangers are the same 40 images for each of the {report['folds']} folds. Wanted: few, then all."
+    return "\n".join([grid(heads, rows), "", note])
+
+
 def places() -> str:
     """Screws, right of all, by position."""
     rows = []
@@ -149,6 +178,8 @@ def wear() -> str:
 
 TABLES = {
     "recognise": ways,
+    "recognise-times": times,
+    "recognise-unknown": unknown,
     "recognise-places": places,
     "recognise-speed": speed,
     "fasteners": fasteners,
