@@ -1,7 +1,7 @@
 """How often is "unknown" said: of images of the classes, of other parts, of an empty surface, of a dark frame?
 
-Each data set's three folds, frozen EfficientNet-Lite0 and a logistic head; "unknown" is what `inspect` sends to a person
-(0.5 and more). Images of the classes are the fold's own test images, which should not be unknown; the strangers should.
+Each data set's three folds, features of frozen EfficientNet-Lite0; "unknown" is what `inspect` sends to a person (0.5
+and more). Images of the classes are the fold's own test images, which should not be unknown; the strangers should.
 
     python benchmarks/recognise/unknown.py --work runs/recognise
 """
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def judged(args: argparse.Namespace, data: Any, name: str) -> Iterator[dict[str, np.ndarray]]:
-    """Of each fold, by kind of image: which were called unknown. As `Classifier.fit` does it, features asked for once."""
+    """Of each fold, by kind of image: which are unknown. As `Classifier.fit` does it, features asked for once."""
     import torch
 
     from flawsmith.core.config import load_settings
