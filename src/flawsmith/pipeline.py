@@ -1,6 +1,6 @@
 """The whole path on one screen: photographs → data set → model → evaluation → decision → recipe → verdicts."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from flawsmith.dataset.duplicates import look_alikes
 from flawsmith.dataset.few import with_labelled
 from flawsmith.dataset.mix import Mix, mixed
 from flawsmith.dataset.split import SplitRule, plan_split, save_split
-from flawsmith.decide.calibrate import calibrate, check_enough
-from flawsmith.decide.classes import asked_of, first_decision, unknown_to_a_person
+from flawsmith.decide.calibrate import calibrate, calibrate_scores, check_enough
+from flawsmith.decide.classes import asked_of, beyond_the_known, first_decision, unknown_to_a_person
 from flawsmith.decide.report import CalibrationReport
 from flawsmith.decide.request import CalibrationRequest
 from flawsmith.decide.rules import Decision, check_kinds, decide, save_decision
@@ -29,6 +29,7 @@ from flawsmith.evaluate.orientation import Judged as Oriented
 from flawsmith.evaluate.orientation import OrientationEvaluation, evaluate_orientation
 from flawsmith.evaluate.views import together as join_views
 from flawsmith.evaluate.wear import WearCase, WearEvaluation, evaluate_cases
+from flawsmith.model.anomaly import AnomalyDetector, AnomalySettings
 from flawsmith.model.classify import Classifier, ClassifySettings
 from flawsmith.model.crops import usable
 from flawsmith.model.distil import DISTIL, DistilSettings, Student
@@ -161,6 +162,28 @@ def train_orienter(
     return model
 
 
+def train_anomaly(
+    folder: Path,
+    run: Path,
+    settings: AnomalySettings | None = None,
+    overwrite: bool = False,
+    base: Path | None = None,
+    remove: Sequence[str] = (),
+) -> AnomalyDetector:
+    """Learn from the healthy images of the train split; those of val tell how far healthy parts lie apart.
+
+    base: a run to go on with: it takes in the images that it does not know, and gives up those that `remove` names
+    """
+    train, val = training_data(folder)
+    check_free(run, overwrite, "run")
+    model = AnomalyDetector.load(base).update(train, remove) if base else AnomalyDetector(settings).fit(train, val)
+    with staged_folder(run, overwrite, "run") as stage:
+        model.save(stage)
+        keep_settings(stage / SETTINGS, model.settings)
+        save_decision(stage / "decision.json", beyond_the_known())
+    return model
+
+
 def train_wear(
     folder: Path,
     run: Path,
@@ -289,7 +312,7 @@ def evaluate_orienter(
 
 
 def evaluate_model(
-    model: Segmenter,
+    model: Segmenter | AnomalyDetector,
     dataset: Dataset,
     split: str,
     decision: Decision | None = None,
@@ -357,7 +380,8 @@ def calibrate_model(
             "model": model.identity(roi),
         }
     )
-    return calibrate(watch(score(model, part, roi)), model.spec.kinds, request)
+    choose = calibrate_scores if model.spec.task == "anomaly" else calibrate
+    return choose(watch(score(model, part, roi)), model.spec.kinds, request)
 
 
 def export_recipe(

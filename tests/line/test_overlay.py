@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from flawsmith.core.defect import Defect
 from flawsmith.core.geometry import outline
+from flawsmith.core.orientation import Orientation
 from flawsmith.core.prediction import Status, Verdict
 from flawsmith.line.inspector import Inspection
 from flawsmith.line.overlay import draw_overlay, kind_colour
@@ -54,6 +55,21 @@ def test_the_outline_rings_the_defect_and_leaves_it_in_sight() -> None:
     far = np.ones((600, 800), bool)
     far[250:360, 450:650] = False
     assert (part[far] == 128).all()
+
+
+def test_an_arrow_shows_how_the_part_lies() -> None:
+    image = np.full((600, 800), 128, np.uint8)
+    up = Orientation(1, 90.0, (400.0, 300.0), 0.9)
+    drawn = draw_overlay(Inspection(Verdict("OK"), 1.0, image, lies=up), KINDS)
+    part = drawn[strip_height(drawn) :]
+    orange = (part == (230, 159, 0)).all(2)
+    rows, columns = np.nonzero(orange)
+    assert abs(columns.mean() - 400) < 2
+    assert rows.min() == pytest.approx(150, abs=4)  # a quarter of the height, upwards
+    assert rows.max() == pytest.approx(300, abs=4)
+    ring = draw_overlay(Inspection(Verdict("OK"), 1.0, image, lies=Orientation(0, None, (400.0, 300.0), 1.0)), KINDS)
+    rows, columns = np.nonzero((ring[strip_height(ring) :] == (230, 159, 0)).all(2))
+    assert np.hypot(rows - 300, columns - 400) == pytest.approx(75, abs=3)
 
 
 def test_a_kind_keeps_its_colour() -> None:

@@ -17,9 +17,12 @@ from typer.testing import CliRunner
 
 from flawsmith.cli import app
 from flawsmith.cli.orientation import evaluate_to
+from flawsmith.core.camera import load_camera
 from flawsmith.core.errors import ConfigError, DataError
+from flawsmith.core.image import encode_png
 from flawsmith.core.orientation import (
     CameraPose,
+    Orientation,
     RestingPose,
     angle_apart,
     camera_turn_deg,
@@ -139,6 +142,35 @@ def test_a_recipe_tells_how_the_part_lies(model: Orienter, data: dict[str, Datas
     (line,) = inspect_images(inspector, list_images([data["test"].root / "images" / "test-003.png"]), tmp_path / "out")
     assert line["status"] in ("OK", "REVIEW")
     assert line["orientation"]["angle_deg"] == pytest.approx(found.angle_deg, abs=0.01)
+    assert "stage_xy_mm" not in line["orientation"]  # without a calibration nothing is known of the stage
+    _in_the_stage_frame(tmp_path, image, found)
+
+
+def _in_the_stage_frame(folder: Path, image: np.ndarray, found: Orientation) -> None:
+    """A camera 600 mm straight above, one pixel 0.5 mm on the stage, its x axis along the stage's y."""
+    turn = [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 600], [0, 0, 0, 1]]
+    half = SIDE / 2
+    held = {"k": [[1200, 0, half], [0, 1200, half], [0, 0, 1]], "camera_from_world": turn}
+    (folder / "camera.json").write_text(json.dumps(held))
+    inspector = Inspector(folder / "recipe", threads=1, camera=load_camera(folder / "camera.json"))
+    placed = inspector.inspect(image).lies
+    assert placed is not None
+    assert placed.angle_deg == found.angle_deg
+    height = inspector.recipe.info.spec.poses[found.pose].middle_mm
+    across, down = ((c - half) * (600 - height) / 1200 for c in found.centre_px)
+    assert placed.stage_xy_mm == pytest.approx((down, across))
+    assert angle_apart(placed.stage_angle_deg, found.angle_deg + 90, 360) < 1e-6
+    assert placed.camera_from_part is not None
+    pose = inspector.recipe.info.spec.poses[found.pose]
+    middle = np.linalg.inv(pose.matrix) @ (0, 0, height, 1)  # of the part, in its own frame
+    assert (placed.camera_from_part @ middle)[:3] == pytest.approx((across, down, 600 - height))
+    (folder / "one.png").write_bytes(encode_png(image))
+    items = list_images([folder / "one.png"])
+    (line,) = inspect_images(inspector, items, folder / "placed")
+    assert line["orientation"]["stage_xy_mm"] == pytest.approx(placed.stage_xy_mm, abs=1e-3)
+    plain = Inspector(folder / "recipe", threads=1)
+    assert len(list(inspect_images(plain, items, folder / "placed", resume=True))) == 1
+    assert len((folder / "placed" / "verdicts.jsonl").read_text().splitlines()) == 2  # another calibration: done anew
 
 
 def test_an_empty_stage_is_unknown(model: Orienter, data: dict[str, Dataset]) -> None:

@@ -66,18 +66,28 @@ def check(
     near: Annotated[int, typer.Option(help="Bits of 64 in which near duplicates may differ, 0 to 8.")] = 4,
     no_pixels: Annotated[bool, typer.Option("--no-pixels", help="The manifest alone; no file is read.")] = False,
     limit: Annotated[int, typer.Option(help="Files listed for each finding; --json lists up to 1000.")] = 5,
+    outliers: Annotated[
+        bool, typer.Option("--outliers", help="Look for healthy images unlike the others; some seconds a hundred.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Look for what would spoil training or make figures too good. Exit code 1 when there are errors.
 
     Notes are for you to judge and leave the exit code at 0.
     """
+    from dataclasses import replace
+
     from flawsmith.cli.output import emit_json, track
+    from flawsmith.core.errors import ConfigError
     from flawsmith.dataset.check import check_dataset
     from flawsmith.dataset.summary import summarise
 
     dataset = _opened(data)
+    if outliers and no_pixels:
+        raise ConfigError("--outliers looks at pixels: leave out --no-pixels")
     report = check_dataset(dataset, near, not no_pixels, lambda rows: track(rows, "reading", total=len(dataset)))
+    if outliers:
+        report = replace(report, findings=(*report.findings, *_outliers(dataset)))
     summary = summarise(dataset)
     if as_json:
         emit_json({**report.as_json(), "summary": summary.as_json()})
@@ -120,6 +130,22 @@ def view(
         emit_json({"out": str(out), "images": chosen.column("file_name")})
     else:
         say(f"{len(chosen)} images on {out}")
+
+
+def _outliers(dataset: Dataset) -> Iterator[Finding]:
+    from flawsmith.cli.output import track
+    from flawsmith.dataset.findings import LISTED, Finding
+    from flawsmith.model.anomaly.outliers import find_outliers
+
+    steps = iter(track(range(dataset.column("healthy").count(True)), "comparing"))
+
+    def step(done: int) -> None:
+        next(steps, None)
+
+    found = find_outliers(dataset, on_image=step)
+    where = [f"{one.file_name}: at {','.join(map(str, one.box))}, {one.deviations:.0f} deviations" for one in found]
+    if found:
+        yield Finding("outlier", len(found), tuple(where[:LISTED]))
 
 
 def _opened(data: Path) -> Dataset:

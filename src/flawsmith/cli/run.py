@@ -37,6 +37,9 @@ def inspect(
     engine: str | None = typer.Option(None, "--engine", help="Engine [default: the fastest that passed parity]."),
     threads: int | None = typer.Option(None, "--threads", min=1, help="Processors to use [default: all]."),
     roi: Path | None = typer.Option(None, "--roi", help="Mask image instead of the recipe's: its bright part counts."),
+    camera: Path | None = typer.Option(
+        None, "--camera", help="camera.json, the station's calibration: how a part lies is told in mm too."
+    ),
     resume: bool = typer.Option(False, "--resume", help="Go on with the verdicts in --out; done images are skipped."),
     overlays: bool = typer.Option(True, "--overlays/--no-overlays", help="Write a picture of each verdict."),
     golden: bool = typer.Option(True, "--golden/--no-golden", help="Run the recipe's golden images first."),
@@ -61,6 +64,7 @@ def inspect(
     cutter head, and 1 where an insert is at its limit or could not be measured.
     """
     from flawsmith.cli.output import emit_json, say, track
+    from flawsmith.core.camera import load_camera
     from flawsmith.core.errors import ConfigError
     from flawsmith.core.files import write_json
     from flawsmith.line.batch import OVERLAYS, VERDICTS, inspect_images, list_images
@@ -72,7 +76,7 @@ def inspect(
     asked = WearAsked(names, table, history, pixel_mm, limit_mm, edge, head, overwrite)
     if holds_wear(recipe):
         of_recipes: dict[str, object] = {"--engine": engine, "--threads": threads, "--roi": roi, "--resume": resume}
-        of_recipes |= {"--together": together, "--views": views}
+        of_recipes |= {"--together": together, "--views": views, "--camera": camera}
         inspect_wear(recipe, images, out, asked, of_recipes, as_json)
         return
     refuse_wear_options(asked)
@@ -84,7 +88,8 @@ def inspect(
     passed_over = _others(images) - len(items)
     if passed_over > 0:
         say(f"note: {passed_over} other files in these folders are no images by their names and were not inspected")
-    inspector = Inspector(recipe, engine, threads, read_roi(roi) if roi else None)
+    region, calibrated = read_roi(roi) if roi else None, load_camera(camera) if camera else None
+    inspector = Inspector(recipe, engine, threads, region, calibrated)
     if inspector.recipe.edited:
         say("note: decision.json was edited after export; each verdict names the SHA-256 of the one used")
     if golden:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from flawsmith.cli import distil, orientation, wear
+from flawsmith.cli import anomaly, distil, orientation, wear
 
 app = typer.Typer(no_args_is_help=True, help="Train a model on a data set.")
 
@@ -112,6 +112,7 @@ def classify(
     say(f"next: flawsmith evaluate {out} {dataset}")
 
 
+app.command()(anomaly.anomaly)
 app.command()(wear.wear)
 app.command()(orientation.orientation)
 distil.add_to(app)

@@ -1,5 +1,6 @@
 """ModelSpec: what any engine must know to run a model on an image. Written by `model`, read by `line`."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from flawsmith.core.errors import DataError
 from flawsmith.core.image import to_channels
 from flawsmith.core.orientation import Orientation, RestingPose, read_planes
 from flawsmith.core.prediction import Prediction, image_score
-from flawsmith.core.tiles import Tiling, tiled
+from flawsmith.core.tiles import SHAPE_GRID, Tiling, tiled
 
 FAULTY, UNKNOWN = "faulty", "unknown"
 
@@ -30,9 +31,13 @@ class ModelSpec(Settings):
 
     A model of orientation sees the same and gives planes of one pixel too: the probability of each of `poses` at each
     of its bins, "x" and "y" of the centre in shares of the width and the height, and "unknown"; see `core.orientation`.
+
+    A model of anomalies gives one plane like a segmenter's: how far each pixel is from what healthy parts show. `scale`
+    is how many pixels of the network one pixel of the image is: images are resized before it. `shape` (H, W) is the
+    only size of image that a model takes which knows each position by itself.
     """
 
-    task: Literal["segment", "classify", "orient"] = "segment"
+    task: Literal["segment", "classify", "orient", "anomaly"] = "segment"
     kinds: tuple[str, ...] = Field(min_length=1)
     healthy: tuple[str, ...] = ()
     side: int | None = Field(default=None, ge=16)
@@ -43,10 +48,23 @@ class ModelSpec(Settings):
     max_side: int = Field(default=1408, ge=64)
     sides: tuple[int, int] | None = None  # the shortest and the longest side of the images it was trained on
     poses: tuple[RestingPose, ...] = ()
+    scale: float = Field(default=1.0, gt=0, le=8)
+    shape: tuple[int, int] | None = None
 
     @property
     def tiling(self) -> Tiling:
         return Tiling(self.stride, self.margin, self.max_side)
+
+    @property
+    def window(self) -> tuple[int, int] | None:
+        """Height and width of all that the network is ever shown, where that is one size."""
+        if self.side is not None:
+            return self.side, self.side
+        if self.shape is None:
+            return None
+        grid = math.lcm(self.stride, SHAPE_GRID)
+        height, width = (-(-side // grid) * grid for side in scaled_size(self.shape, self.scale))
+        return height, width
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -57,8 +75,10 @@ class ModelSpec(Settings):
 
     @model_validator(mode="after")
     def _fits_its_task(self) -> "ModelSpec":
-        if (self.task != "segment") != (self.side is not None):
+        if (self.task in ("classify", "orient")) != (self.side is not None):
             raise ValueError("a model of whole images has a side, in pixels, and no other has")
+        if self.task != "anomaly" and (self.scale != 1 or self.shape is not None):
+            raise ValueError("scale and shape are of models of anomalies, and no other has them")
         if (self.task == "orient") != bool(self.poses):
             raise ValueError("a model of orientation has poses, and no other model has")
         if strangers := sorted(set(self.healthy) - set(self.kinds)):
@@ -66,10 +86,10 @@ class ModelSpec(Settings):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_poses_that_it_has_not(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_what_it_has_not(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A model's identity is made of this text, so a field that other models lack must not be in theirs."""
-        told = dump(self)
-        return told if self.poses else {key: value for key, value in told.items() if key != "poses"}
+        absent = {"poses": not self.poses, "scale": self.scale == 1, "shape": self.shape is None}
+        return {key: value for key, value in dump(self).items() if not absent.get(key, False)}
 
 
 Run = Callable[[np.ndarray], np.ndarray]
@@ -98,8 +118,13 @@ def predict_image(run: Run, image: np.ndarray, spec: ModelSpec, roi: np.ndarray 
     if spec.side is not None:
         maps = _finite(run(fitted(image, spec, roi)[None])[0])
         return Prediction(spec.kinds, maps, class_score(maps[:, 0, 0], spec))
-    pixels = to_channels(image, spec.channels).reshape(*image.shape[:2], spec.channels)
-    maps = _finite(tiled(lambda tile: run(tile[None])[0], pixels, spec.tiling))
+    if spec.shape is not None and image.shape[:2] != spec.shape:
+        raise DataError(
+            f"the image is {width}x{height}, the model knows each position of images of "
+            f"{spec.shape[1]}x{spec.shape[0]}: bring it to that size, or train anomaly --method memory, which takes any"
+        )
+    pixels = scaled(image, spec)
+    maps = _resized(_finite(tiled(lambda tile: run(tile[None])[0], pixels, spec.tiling)), image.shape[:2])
     if roi is not None:
         maps *= roi
     return Prediction(spec.kinds, maps, image_score(maps))
@@ -109,6 +134,32 @@ def _finite(maps: np.ndarray) -> np.ndarray:
     if not np.isfinite(maps).all():
         raise DataError("the model gave scores that are not numbers; it must not be used")
     return maps
+
+
+def scaled_size(shape: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Height and width at which the network sees an image of `shape` (H, W)."""
+    height, width = (max(round(side * scale), 1) for side in shape)
+    return height, width
+
+
+def scaled(image: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """(h, w, channels) of the image's own type, as a network that sees it piece by piece does: resized by `scale`.
+
+    Here and not in the network for the reason that `fitted` gives.
+    """
+    pixels = to_channels(image, spec.channels).reshape(*image.shape[:2], spec.channels)
+    height, width = scaled_size(image.shape[:2], spec.scale)
+    if (height, width) == image.shape[:2]:
+        return pixels
+    way = cv2.INTER_AREA if spec.scale < 1 else cv2.INTER_LINEAR
+    return cv2.resize(pixels, (width, height), interpolation=way).reshape(height, width, spec.channels)
+
+
+def _resized(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(K, h, w) to (K, H, W)."""
+    if maps.shape[1:] == shape:
+        return maps
+    return np.stack([cv2.resize(plane, shape[::-1], interpolation=cv2.INTER_LINEAR) for plane in maps])
 
 
 def fitted(image: np.ndarray, spec: ModelSpec, roi: np.ndarray | None = None) -> np.ndarray:

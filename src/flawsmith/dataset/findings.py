@@ -48,6 +48,11 @@ KNOWN: Known = {
     "stray-mask-value": ("error", "a mask holds a value that belongs to no defect", _IMPORT),
     "empty-mask": ("error", "a defect has no pixel in its mask", _EDIT),
     "mask-against-box": ("error", "the pixels of a defect do not fill its box, or not its area", _IMPORT),
+    "outlier": (
+        "note",
+        "a healthy image departs far from the other healthy ones: an unlabelled defect, another part, a wrong light",
+        "look at it, at the box named; label it, or take it out",
+    ),
     "blank": ("note", "every pixel has the same value", "look at it: a closed shutter or a cut-out background"),
     # duplicates and splits
     "duplicate-contradiction": ("error", "the same image has different labels", "keep the right one and import again"),

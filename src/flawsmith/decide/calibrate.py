@@ -1,7 +1,7 @@
 """Choose thresholds and minimum area on the validation split, and say what that shows about parts not yet made."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -20,9 +20,10 @@ from flawsmith.decide.choose import (
     show_escape,
     show_false_reject,
 )
+from flawsmith.decide.conformal import levels_between
 from flawsmith.decide.report import PARTS, PLURAL, RATES, CalibrationReport, Cost, Outcome, needs_of, percent
 from flawsmith.decide.request import CalibrationRequest, CostMatrix
-from flawsmith.decide.rules import Calibration, Decision, Demonstrated, RateName, RegionRule
+from flawsmith.decide.rules import Calibration, Decision, Demonstrated, HealthyCalibration, RateName, RegionRule
 from flawsmith.decide.select import Facts, Selection, select
 from flawsmith.decide.summary import ImageSummary, PartAreas, gather, summarise
 
@@ -50,12 +51,49 @@ def calibrate(
     >>> save_decision("decision.json", report.decision)                                 # doctest: +SKIP
     """
     request.actions(kinds)
-    summaries = []
-    for sample, prediction in pairs:
-        if tuple(prediction.kinds) != tuple(kinds):
-            raise DataError(f"{sample.id}: predicted kinds {list(prediction.kinds)}, wanted {list(kinds)}")
-        summaries.append(summarise(sample, prediction, request.levels, request.counting, request.areas))
+    summaries = [_checked(sample, prediction, kinds, request) for sample, prediction in pairs]
     return calibrate_summaries(summaries, kinds, request)
+
+
+def calibrate_scores(
+    pairs: Iterable[tuple[Sample, Prediction]], kinds: Sequence[str], request: CalibrationRequest
+) -> CalibrationReport:
+    """As `calibrate`, for a model whose scores have no scale of their own, as one that knows healthy parts only.
+
+    The thresholds lie between the scores of the healthy parts, and are the request's above them, so that no healthy
+    part is given away. That is as good as declaring them beforehand: see `conformal.levels_between`; and defective
+    parts are independent of the healthy ones. The scores of the healthy parts go with the decision, for p-values.
+
+    A request for other minimum areas than one pixel is left to `calibrate`.
+    """
+    if request.areas != (1,):
+        return calibrate(pairs, kinds, request)
+    facts, tops, scores = [], [], []
+    for sample, prediction in pairs:
+        facts.append(_checked(sample, prediction, kinds, request).facts)
+        tops.append(prediction.maps.max(axis=(1, 2)))
+        scores.append(float(prediction.score))
+    ignored = {kind for kind, asked in request.kinds.items() if asked.action == "ignore"}
+    healthy = select(facts, request.split, request.unit, request.provenance, ignored).healthy.values()
+    between = levels_between([tops[i].max() for rows in healthy for i in rows])
+    beyond = [level for level in request.thresholds if not between or level > between[-1]]
+    request = request.model_copy(update={"thresholds": (*between, *beyond)})
+    levels = np.array(request.levels, np.float32)
+    summaries = [
+        ImageSummary(fact, (top[:, None] >= levels).astype(np.int32)) for fact, top in zip(facts, tops, strict=True)
+    ]
+    report = calibrate_summaries(summaries, kinds, request)
+    known = tuple(sorted(max(scores[i] for i in rows) for rows in healthy))
+    if not known or report.decision.calibration is None:
+        return report
+    calibration = HealthyCalibration(**dict(report.decision.calibration), healthy_scores=known)
+    return replace(report, decision=report.decision.model_copy(update={"calibration": calibration}))
+
+
+def _checked(sample: Sample, prediction: Prediction, kinds: Sequence[str], request: CalibrationRequest) -> ImageSummary:
+    if tuple(prediction.kinds) != tuple(kinds):
+        raise DataError(f"{sample.id}: predicted kinds {list(prediction.kinds)}, wanted {list(kinds)}")
+    return summarise(sample, prediction, request.levels, request.counting, request.areas)
 
 
 def calibrate_summaries(

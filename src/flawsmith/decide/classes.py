@@ -41,3 +41,9 @@ def unknown_to_a_person() -> Decision:
         default=RegionRule(threshold=1.0, action="ignore"),
         notes="as trained: nothing is calibrated or demonstrated",
     )
+
+
+def beyond_the_known() -> Decision:
+    """The decision of a model of anomalies to begin with: what departs farther than 95 % of the healthy images did
+    that it was held against."""
+    return Decision(default=RegionRule(threshold=_EVEN), notes="as trained: nothing is calibrated or demonstrated")

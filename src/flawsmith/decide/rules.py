@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
 from flawsmith.core.config import Settings, validate
 from flawsmith.core.defect import Defect
@@ -93,6 +93,12 @@ class Calibration(Settings):
     rules_sha256: str
 
 
+class HealthyCalibration(Calibration):
+    """Of a model that knows healthy parts alone, with their scores, ascending: for `decide.conformal.p_value`."""
+
+    healthy_scores: tuple[float, ...] = Field(min_length=1)
+
+
 class Decision(Settings):
     """`decision.json`: one rule per kind, and a default for the kinds that are not listed.
 
@@ -103,7 +109,14 @@ class Decision(Settings):
     default: RegionRule | None = None
     kinds: dict[str, RegionRule] = Field(default_factory=dict)
     notes: str = ""
-    calibration: Calibration | None = None
+    calibration: SerializeAsAny[Calibration] | None = None
+
+    @field_validator("calibration", mode="before")
+    @classmethod
+    def _with_scores(cls, value: Any) -> Any:
+        """A calibration that brings scores is one of healthy parts."""
+        scored = isinstance(value, dict) and "healthy_scores" in value
+        return HealthyCalibration.model_validate(value) if scored else value
 
     @model_validator(mode="after")
     def _looks_at_something(self) -> "Decision":

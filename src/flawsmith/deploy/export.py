@@ -103,7 +103,7 @@ def export_recipe(
     with staged_folder(out, settings.overwrite, "recipe") as stage:
         engines, left_out = _build(module, spec, calibration, settings.engines, progress)
         progress("parity gate")
-        reference, golden = torch_run(module), pick_golden(held_out, whole=spec.side is not None)
+        reference, golden = torch_run(module), pick_golden(held_out, whole=spec.window is not None)
         cases = [*(Case(sample.id, sample) for sample in held_out), *(c for c in golden if not _whole(c))]
         parity = check_parity(reference, spec, decision, cases, engines, settings.roi, settings.threads)
         missing = {name: _absent(name, reason) for name, reason in left_out.items()}

@@ -21,18 +21,19 @@ _DTYPES = {8: torch.uint8, 16: torch.uint16}
 def export_onnx(module: nn.Module, spec: ModelSpec) -> bytes:
     """ONNX of `module`, which maps integers (N, H, W, C) to float32 (N, K, H, W) as `spec` says.
 
-    N, H and W stay free; of a classifier N alone. No weight lies outside the bytes, and no path of this machine inside.
+    N, H and W stay free; where the network is shown one size, as a classifier is, N alone. No weight lies outside the
+    bytes, and no path of this machine inside.
 
     Raises `ConfigError` when the module's output is not what the spec says, `EnvironmentFault` without onnxscript.
     """
     for package in ("onnx", "onnxscript"):
         if find_spec(package) is None:
             raise missing_package(package, "train")
-    size = (spec.side, spec.side) if spec.side else (4 * spec.stride, 6 * spec.stride)
+    size = spec.window or (4 * spec.stride, 6 * spec.stride)
     example = torch.zeros((2, *size, spec.channels), dtype=_DTYPES[spec.bit_depth])
     _check_output(module, example, spec)
     free: dict[int, Any] = {0: torch.export.Dim("n")}
-    if not spec.side:
+    if spec.window is None:
         strides = torch.export.Dim("h_strides", min=1), torch.export.Dim("w_strides", min=1)
         free |= {1: spec.stride * strides[0], 2: spec.stride * strides[1]}
     with _quiet():

@@ -13,10 +13,9 @@ import numpy as np
 
 from flawsmith.core.errors import DataError, missing_package
 from flawsmith.core.geometry import Box
-from flawsmith.core.image import to_channels
 from flawsmith.core.openvino import import_openvino, openvino_installed
 from flawsmith.core.sample import Sample
-from flawsmith.core.spec import ModelSpec, fitted
+from flawsmith.core.spec import ModelSpec, fitted, scaled
 from flawsmith.core.tiles import tiled
 from flawsmith.line.engine import INT8_FILES, OPENVINO_FILES
 
@@ -74,16 +73,18 @@ def to_int8(onnx: bytes, images: Sequence[np.ndarray]) -> dict[str, bytes]:
 
 
 def calibration_tiles(samples: Sequence[Sample], spec: ModelSpec) -> list[np.ndarray]:
-    """One tile (1, h, w, C) per sample, padded to the stride as the inspector does, around its first defect; of a
-    classifier the whole image as it sees it."""
+    """One tile (1, h, w, C) per sample, padded to the stride as the inspector does, around its first defect; the whole
+    image where the network sees no other."""
     if spec.side:
         return [fitted(sample.image(), spec)[None] for sample in samples]
     tiles = []
     for sample in samples:
         image = sample.image()
-        x0, y0, x1, y1 = crop_box(image.shape[:2], sample.defects[0].box if sample.defects else None, CALIBRATION_SIDE)
-        crop = to_channels(image[y0:y1, x0:x1], spec.channels).reshape(y1 - y0, x1 - x0, spec.channels)
-        tiles.append(_padded(crop, spec))
+        if spec.window is None:
+            around = sample.defects[0].box if sample.defects else None
+            x0, y0, x1, y1 = crop_box(image.shape[:2], around, round(CALIBRATION_SIDE / spec.scale))
+            image = image[y0:y1, x0:x1]
+        tiles.append(_padded(scaled(image, spec), spec))
     return tiles
 
 
@@ -104,7 +105,7 @@ def _padded(crop: np.ndarray, spec: ModelSpec) -> np.ndarray:
         windows.append(window[None])
         return np.zeros((1, *window.shape[:2]), np.float32)
 
-    tiled(keep, crop, spec.model_copy(update={"max_side": 2 * CALIBRATION_SIDE}).tiling)
+    tiled(keep, crop, spec.model_copy(update={"max_side": max(2 * CALIBRATION_SIDE, spec.max_side)}).tiling)
     return windows[0]
 
 

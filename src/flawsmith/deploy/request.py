@@ -54,13 +54,14 @@ def export_model(
     _check_origin(decision, model.identity(request.roi))
     held_out = spread(dataset.split(request.split), request.images)
     calibration = spread(dataset.split("train"), request.calibration_images)
+    training = _training(dataset, healthy_only=model.spec.task == "anomaly")
     settings = ExportSettings(
         name=request.name or out.resolve().name,
         dataset=DatasetEntry(name=dataset.info.name, content_hash=dataset.info.content_hash),
         pixel_mm=_pixel_mm(dataset),
         engines=request.engines,
         roi=request.roi,
-        story=Story(_training(dataset), request.headline, request.figures, request.limits),
+        story=Story(training, request.headline, request.figures, request.limits),
         threads=request.threads,
         overwrite=request.overwrite,
     )
@@ -98,9 +99,11 @@ def _pixel_mm(dataset: Dataset) -> float | None:
     return dataset.info.pixel_mm or (stated.pop() if len(stated) == 1 else None)
 
 
-def _training(dataset: Dataset) -> tuple[str, ...]:
-    """Sentences on the training split, for the model card."""
+def _training(dataset: Dataset, healthy_only: bool = False) -> tuple[str, ...]:
+    """Sentences on the training split, or its healthy images, for the model card."""
     train = dataset.split("train")
+    if healthy_only:
+        train = train.where(np.asarray(train.column("healthy"), bool))
     healthy, provenance = train.column("healthy"), train.column("provenance")
     origin = ", ".join(f"{provenance.count(p)} {p}" for p in sorted(set(provenance)))
     kinds = [defect["kind"] for row in train.column("defects") for defect in row or ()]

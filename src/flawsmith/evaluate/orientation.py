@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from flawsmith.core.arrow import draw_arrow
 from flawsmith.core.files import staged_folder, write_atomic, write_json
 from flawsmith.core.image import encode_png, to_uint8
 from flawsmith.core.orientation import Orientation, angle_apart
@@ -151,15 +152,8 @@ def draw_axes(image: np.ndarray, found: Orientation, truth: Orientation | None =
         pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     )
     for seen, colour, thickness in ((truth, _TRUE, 5), (found, _FOUND, 2)):
-        if seen is None:
-            continue
-        x, y = (round(v * scale) for v in seen.centre_px)
-        if seen.angle_deg is None:
-            cv2.circle(pixels, (x, y), _THUMB_PX // 8, colour, thickness, cv2.LINE_AA)
-            continue
-        turn = np.radians(seen.angle_deg)
-        tip = round(x + _THUMB_PX / 4 * np.cos(turn)), round(y - _THUMB_PX / 4 * np.sin(turn))
-        cv2.arrowedLine(pixels, (x, y), tip, colour, thickness, cv2.LINE_AA, tipLength=0.2)
+        if seen is not None:
+            draw_arrow(pixels, seen, scale, _THUMB_PX / 4, colour, thickness)
     return pixels
 
 

@@ -8,9 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from flawsmith.core.errors import ConfigError, DataError, writing
 from flawsmith.core.files import sha256_of, write_atomic
 from flawsmith.core.image import encode_png, image_files
+from flawsmith.core.orientation import CameraPose
 from flawsmith.core.prediction import Verdict
 from flawsmith.line.inspector import Inspection, Inspector
 from flawsmith.line.overlay import draw_overlay
@@ -118,6 +121,7 @@ def _row(inspector: Inspector, item: Item, data: bytes | OSError, inspection: In
         "score": inspection.score,
         **({"class": inspection.seen[0], "probability": inspection.seen[1]} if inspection.seen else {}),
         **({"orientation": inspection.lies.as_json()} if inspection.lies else {}),
+        **({"p_value": inspection.p_value} if inspection.p_value is not None else {}),
         "defects": [
             {
                 "kind": defect.kind,
@@ -181,10 +185,16 @@ def _identity(inspector: Inspector) -> dict[str, str | None]:
         "decision": recipe.decision_sha256,
         "engine": inspector.engine,
         "roi": None if own or roi is None else sha256_of(encode_png(roi)),
+        **({"camera": _digest(inspector.camera)} if inspector.camera else {}),
     }
+
+
+def _digest(camera: CameraPose) -> str:
+    arrays = (camera.k, camera.distortion, camera.camera_from_world)
+    return sha256_of(json.dumps([np.asarray(a, float).tolist() for a in arrays]).encode())
 
 
 def _done(rows: list[dict[str, Any]], inspector: Inspector) -> dict[tuple[str, str], dict[str, Any]]:
     now = _identity(inspector)
-    same = (row for row in rows if all(row.get(key) == value for key, value in now.items()))
+    same = (row for row in rows if all(row.get(key) == now.get(key) for key in {*now, "camera"}))
     return {(row["file"], row["sha256"]): row for row in same if row.get("sha256")}

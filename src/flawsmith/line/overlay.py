@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from flawsmith.core.arrow import draw_arrow
 from flawsmith.core.geometry import Box, box_iou, outline
 from flawsmith.core.image import to_uint8
+from flawsmith.core.orientation import Orientation
 from flawsmith.core.prediction import Status
 from flawsmith.line.inspector import Inspection
 
@@ -33,6 +35,8 @@ def draw_overlay(inspection: Inspection, kinds: tuple[str, ...]) -> np.ndarray:
         pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
     beside = max(_MIN_WIDTH - pixels.shape[1], 0)
     pixels = cv2.copyMakeBorder(pixels, 0, 0, 0, beside, cv2.BORDER_CONSTANT, value=_GREY)
+    if inspection.lies is not None:
+        _draw_orientation(pixels, inspection.lies, scale)
     canvas = Image.fromarray(_outlined(pixels, inspection, kinds, scale))
     _label_defects(canvas, inspection, kinds, scale)
     strip = _strip(inspection, canvas.width)
@@ -40,6 +44,13 @@ def draw_overlay(inspection: Inspection, kinds: tuple[str, ...]) -> np.ndarray:
     whole.paste(strip, (0, 0))
     whole.paste(canvas, (0, strip.height))
     return np.asarray(whole)
+
+
+def _draw_orientation(pixels: np.ndarray, lies: Orientation, scale: int) -> None:
+    """Where the part points; the dark rim shows on any surface."""
+    length, line = min(pixels.shape[:2]) / 4, max(2, pixels.shape[1] // 300)
+    draw_arrow(pixels, lies, scale, length, (0, 0, 0), 3 * line)
+    draw_arrow(pixels, lies, scale, length, _KIND_COLOURS[0], line)
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:
@@ -122,6 +133,9 @@ def _strip(inspection: Inspection, width: int) -> Image.Image:
 
 def _why(inspection: Inspection) -> str:
     seen = f"{inspection.seen[0]} {inspection.seen[1]:.2f}" if inspection.seen else ""
+    if inspection.lies is not None:
+        angle = "" if inspection.lies.angle_deg is None else f" at {inspection.lies.angle_deg:.0f}°"
+        seen = f"pose {inspection.lies.pose}{angle}"
     if inspection.status == "OK":
         return seen or ("" if inspection.score is None else f"score {inspection.score:.3f}")
     return "; ".join([*([seen] if seen else []), *inspection.reasons]).replace(

@@ -68,6 +68,23 @@ class Backbone(nn.Module):
         """From the input to the output; every weight is in exactly one: to fine-tune the last k, or to grade rates."""
         return self.body.blocks()
 
+    @property
+    def stages(self) -> list[nn.Module]:
+        """Applied one after another to normalised float (N, C, H, W), each gives a map of its own depth.
+
+        Raises `ConfigError` for a family that is no such sequence.
+        """
+        body = self.body
+        if isinstance(body, EfficientNetFeatures):
+            first, *others = body.encoder.stages
+            return [nn.Sequential(body.encoder.stem, first), *others]
+        if isinstance(body, ResNet):
+            stem = (body.conv1, body.bn1, nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+            return [nn.Sequential(*stem, body.layer1), body.layer2, body.layer3, body.layer4]
+        if isinstance(body, SmallCnn):
+            return list(body.levels)
+        raise ConfigError(f"{self.info.name} hands out no inner maps: take an efficientnet-lite, a resnet or small-cnn")
+
     def feature_map(self, x: Tensor) -> Tensor:
         """Normalised float (N, C, H, W) to (N, map_dim, h, w)."""
         return self.body.feature_map(x)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from flawsmith.core.errors import DataError
+from flawsmith.model.anomaly import AnomalyDetector
 from flawsmith.model.checkpoint import load_tensors
 from flawsmith.model.classify import Classifier
 from flawsmith.model.ensemble import Ensemble
@@ -10,11 +11,12 @@ from flawsmith.model.orientation import Orienter
 from flawsmith.model.segment import WEIGHTS, Segmenter
 from flawsmith.model.wear.mark import holds_wear
 
-Model = Segmenter | Classifier | Orienter
-MODELS: dict[str, type[Segmenter] | type[Classifier] | type[Orienter]] = {
+Model = Segmenter | Classifier | Orienter | AnomalyDetector
+MODELS: dict[str, type[Segmenter] | type[Classifier] | type[Orienter] | type[AnomalyDetector]] = {
     "segment": Segmenter,
     "classify": Classifier,
     "orient": Orienter,
+    "anomaly": AnomalyDetector,
 }
 
 
