@@ -331,7 +331,34 @@ def render_transfer() -> str:
     return "\n".join([*table(heads, rows), "", notes])
 
 
+def anomaly() -> str:
+    """Healthy images alone: every method by data set, means over the seeds there are."""
+    path = RESULTS / "anomaly.jsonl"
+    found: dict[tuple, list[dict[str, Any]]] = {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        told = json.loads(line)
+        found.setdefault((told["data"], told["way"], told["size"]), []).append(told)
+    if not found:
+        return "Not measured yet."
+    heads = ["photographs", "method, px", "seeds", "image AUROC", "AP", "pixel AP", "AUPRO .30", "fit s", "ms", "MB"]
+    keys = (("auroc", 3), ("ap", 3), ("pixel_ap", 2), ("aupro_30", 2), ("fit_s", 0), ("ms", 0), ("model_mb", 0))
+    rows = [
+        [data, f"{way}, {size}", len(some), *(_mean([line[name] for line in some], digits) for name, digits in keys)]
+        for (data, way, size), some in sorted(found.items())
+    ]
+    return "\n".join(table(heads, rows))
+
+
+def _mean(values: list[float | None], digits: int) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "–"
+    spread = f" ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 and digits else ""
+    return f"{statistics.mean(known):.{digits}f}{spread}"
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "anomaly": anomaly,
     **recognise_tables.TABLES,
     "quality": quality,
     "kinds": kinds,
