@@ -23,10 +23,10 @@ SIDE = 1280
 
 def difference(model: Segmenter, image: np.ndarray, margin: int) -> float:
     """Largest absolute difference of any score, windows as small as the margin allows."""
-    run = runner(model.net_)
-    whole = predict_image(run, image, model.spec.model_copy(update={"max_side": 4096}))
-    side = 2 * margin + 4 * model.spec.stride + 64
-    tiled = predict_image(run, image, model.spec.model_copy(update={"margin": margin, "max_side": side}))
+    run, spec = runner(model.net_), model.spec.model_copy(update={"sides": None})  # larger than what it learnt from
+    whole = predict_image(run, image, spec.model_copy(update={"max_side": 4096}))
+    side = 2 * margin + 4 * spec.stride + 64
+    tiled = predict_image(run, image, spec.model_copy(update={"margin": margin, "max_side": side}))
     return float(np.abs(whole.maps - tiled.maps).max())
 
 

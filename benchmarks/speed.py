@@ -142,7 +142,9 @@ def train_one(data: Path, run: Path, quick: bool) -> None:
     net = NetSettings(downscale=1, filters=4 if quick else 16)
     chosen = TrainSettings(steps=steps, batch=2 if quick else 4, crop=32 if quick else 384)
     print(f"training {steps} steps on {count} surfaces …", file=sys.stderr, flush=True)
-    Segmenter(SegmentSettings(net=net, train=chosen)).fit(dataset.split("train")).save(run)
+    model = Segmenter(SegmentSettings(net=net, train=chosen)).fit(dataset.split("train"))
+    model.spec = model.spec.model_copy(update={"sides": None})  # it is timed on larger images than it learnt from
+    model.save(run)
 
 
 def gather(

@@ -200,8 +200,10 @@ class Segmenter:
 
     @classmethod
     def load(cls, folder: Path) -> "Segmenter":
-        """Raises `DataError` when the folder holds no model."""
+        """Raises `DataError` when the folder holds no model, or one of an earlier form."""
         tensors, meta = load_tensors(folder / WEIGHTS)
+        if SEEN not in tensors:
+            raise DataError(f"{folder / WEIGHTS} does not say which images it learnt from: train it again")
         seen = tensors.pop(SEEN).numpy()
         model = cls(validate(SegmentSettings, meta["settings"], str(folder)))
         model.spec = validate(ModelSpec, meta["spec"], str(folder))
