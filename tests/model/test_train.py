@@ -18,9 +18,9 @@ from flawsmith.core.files import sha256_of
 from flawsmith.dataset import Dataset, DatasetInfo, write_dataset
 from flawsmith.dataset.augment import AugmentSettings
 from flawsmith.dataset.few import with_labelled
-from flawsmith.model.checkpoint import load_tensors
+from flawsmith.model.checkpoint import load_tensors, save_tensors
 from flawsmith.model.crops import Crops, CropSettings
-from flawsmith.model.segment import Segmenter, SegmentSettings, auto_downscale, measure
+from flawsmith.model.segment import SEEN, WEIGHTS, Segmenter, SegmentSettings, auto_downscale, measure
 from flawsmith.model.train import rate_at, use_bf16
 from flawsmith.synth.surface import surfaces
 
@@ -221,6 +221,15 @@ def test_healthy_validation_images_alone_judge_nothing(data: Dataset) -> None:
     healthy = data.where(np.array(data.column("healthy")))
     state = Segmenter(tiny("train.steps=4", "train.validate_every=2")).fit(data, healthy).state_
     assert all("score" not in record for record in state.history)
+
+
+def test_a_model_that_does_not_say_what_it_learnt_from_is_refused(data: Dataset, tmp_path: Path) -> None:
+    Segmenter(tiny("train.steps=2")).fit(data[:16]).save(tmp_path)
+    tensors, meta = load_tensors(tmp_path / WEIGHTS)
+    del tensors[SEEN]
+    save_tensors(tmp_path / WEIGHTS, tensors, meta)
+    with pytest.raises(DataError, match="train it again"):
+        Segmenter.load(tmp_path)
 
 
 def test_identity_is_that_of_weights_and_region(data: Dataset, tmp_path: Path) -> None:
