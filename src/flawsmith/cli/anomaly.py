@@ -8,7 +8,7 @@ import typer
 def anomaly(
     dataset: Path = typer.Argument(help="Data set folder with splits (see: flawsmith dataset split)."),
     out: Path = typer.Option(..., "--out", help="Run folder: model, a decision to begin with, settings."),
-    method: str | None = typer.Option(None, "--method", help="memory or gaussian: short for --set method=…"),
+    method: str | None = typer.Option(None, "--method", help="memory, gaussian or dcgan: short for --set method=…"),
     config: Path | None = typer.Option(None, "--config", help="YAML settings; see docs/model.md."),
     overrides: list[str] = typer.Option([], "--set", help="Override a setting, e.g. memory.rows=4000."),
     size: int | None = typer.Option(None, "--size", min=32, help="Longest side that the network sees, in pixels."),

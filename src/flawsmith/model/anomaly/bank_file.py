@@ -10,6 +10,7 @@ from torch import Tensor
 
 from flawsmith.core.errors import DataError
 from flawsmith.core.spec import ModelSpec
+from flawsmith.model.anomaly.dcgan.detect import Residuals
 from flawsmith.model.anomaly.distance import Distances
 from flawsmith.model.anomaly.memory import MemoryBank, packed
 from flawsmith.model.anomaly.settings import AnomalySettings
@@ -20,18 +21,24 @@ PARTS = ("net", "whitening", "normal")
 
 
 def save_detector(
-    folder: Path, distances: Distances, settings: AnomalySettings, spec: ModelSpec, more: dict[str, Any]
+    folder: Path, distances: Distances | Residuals, settings: AnomalySettings, spec: ModelSpec, more: dict[str, Any]
 ) -> None:
     """more: JSON that is kept besides."""
+    tensors = _tensors(distances, settings)
+    meta = {"spec": spec.model_dump(mode="json"), "settings": settings.model_dump(mode="json"), **more}
+    save_tensors(folder / WEIGHTS, tensors, {**meta, "sha256": _hash(tensors, meta)})
+
+
+def _tensors(distances: Distances | Residuals, settings: AnomalySettings) -> dict[str, Tensor]:
+    if isinstance(distances, Residuals):
+        return named("normal", distances.state_dict())
     normal = distances.normal
     kept = packed(normal, settings.memory.precision) if isinstance(normal, MemoryBank) else normal.state_dict()
-    tensors = {
+    return {
         **named("net", distances.net.state_dict()),
         **named("whitening", distances.whitening.state_dict()),
         **named("normal", kept),
     }
-    meta = {"spec": spec.model_dump(mode="json"), "settings": settings.model_dump(mode="json"), **more}
-    save_tensors(folder / WEIGHTS, tensors, {**meta, "sha256": _hash(tensors, meta)})
 
 
 def load_detector(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:

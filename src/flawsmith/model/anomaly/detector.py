@@ -16,6 +16,7 @@ from flawsmith.core.spec import ModelSpec, predict_image
 from flawsmith.dataset.grouping import group_rows
 from flawsmith.dataset.manifest import Dataset
 from flawsmith.model.anomaly.bank_file import load_detector, save_detector
+from flawsmith.model.anomaly.dcgan.detect import Residuals, dcgan_spec, learn_dcgan, load_residuals
 from flawsmith.model.anomaly.distance import Deployable, Distances
 from flawsmith.model.anomaly.gaussian import PositionGaussian, learn_gaussian, load_gaussian
 from flawsmith.model.anomaly.learn import Held, gather, gather_whole, unit_of
@@ -73,9 +74,12 @@ class AnomalyDetector:
         method knows positions; `ConfigError` for stages that the backbone has not, and as `open_backbone`.
         """
         healthy = _healthy(dataset)
-        method, chosen = METHODS[self.settings.method], self.settings
+        chosen = self.settings
         if chosen.threads:
             torch.set_num_threads(chosen.threads)
+        if chosen.method == "dcgan":
+            return self._fit_generative(healthy, validation)
+        method = METHODS[chosen.method]
         net = self.describer(healthy)
         if method.whole:
             held = gather_whole(net, healthy, self.spec, chosen.max_ram_mb, on_image)
@@ -85,9 +89,22 @@ class AnomalyDetector:
         self.images_ = dict(zip(healthy.column("id"), prints(healthy).tolist(), strict=True))
         if isinstance(normal, MemoryBank):
             normal = MemoryBank(normal.bank, torch.from_numpy(prints(healthy))[normal.owners])
-        self.distances_ = Distances(net, held.whitening, normal, chosen.smooth).to(pick_device()).eval()
+        self.distances_: Distances | Residuals = (
+            Distances(net, held.whitening, normal, chosen.smooth).to(pick_device()).eval()
+        )
         self.unit_ = 1.0
         self.unit_ = unit_of(self._seen(validation, apart))
+        return self
+
+    def _fit_generative(self, healthy: Dataset, validation: Dataset | None) -> "AnomalyDetector":
+        chosen = self.settings
+        self.spec = dcgan_spec(healthy, chosen.dcgan, chosen.size)
+        others = 0 if validation is None else validation.column("healthy").count(True)
+        groups = part_numbers(healthy) if others < _ENOUGH else None
+        learnt = learn_dcgan(healthy, self.spec, chosen.dcgan, chosen.seed, chosen.max_ram_mb, groups)
+        self.images_ = dict(zip(healthy.column("id"), prints(healthy).tolist(), strict=True))
+        self.distances_, self.unit_ = learnt.residuals, 1.0
+        self.unit_ = unit_of(self._seen(validation, learnt.apart))
         return self
 
     def describer(self, healthy: Dataset) -> SpotNet:
@@ -166,6 +183,7 @@ class AnomalyDetector:
         marks = prints(healthy)
         if known or np.isin(marks, list(self.images_.values())).any():
             raise DataError(f"{known[0] if known else 'an image'} is in the bank already: leave it out")
+        assert isinstance(self.distances_, Distances)  # it has a bank
         chosen, whitening = self.settings, self.distances_.whitening.to("cpu")
         held = gather(self.distances_.net, healthy, self.spec, chosen, whitening=whitening)
         grown = bank.joined(held.spots, torch.from_numpy(marks)[held.owners], chosen.seed)
@@ -184,20 +202,21 @@ class AnomalyDetector:
         return len(bank) - len(less)
 
     def _bank(self) -> MemoryBank:
-        if not isinstance(self.distances_.normal, MemoryBank):
+        if not isinstance(self.distances_, Distances) or not isinstance(self.distances_.normal, MemoryBank):
             raise ConfigError(
                 f"images are added to and removed from a bank, and {self.settings.method} has none: train anew"
             )
         return self.distances_.normal.to("cpu")
 
     def _replace(self, bank: MemoryBank) -> None:
+        assert isinstance(self.distances_, Distances)
         self.distances_.normal = bank
         self.distances_.to(pick_device())
 
     @property
     def rows(self) -> int | None:
         """Spots in the bank; None where there is none."""
-        normal = self.distances_.normal
+        normal = self.distances_.normal if isinstance(self.distances_, Distances) else None
         return len(normal) if isinstance(normal, MemoryBank) else None
 
     @property
@@ -206,7 +225,12 @@ class AnomalyDetector:
         return np.sort(np.array(list(self.images_.values()), np.int64))
 
     def module(self) -> nn.Module:
-        """The network to export, on the CPU, in eval mode; see `ModelSpec` for its contract."""
+        """The network to export, on the CPU, in eval mode; see `ModelSpec` for its contract.
+
+        Raises `ConfigError` for a search that no exported network can do.
+        """
+        if isinstance(self.distances_, Residuals):
+            self.distances_.check_exportable()
         return Deployable(self.distances_.to("cpu"), self.unit_).eval()
 
     def predict(self, images: Iterable[np.ndarray], roi: np.ndarray | None = None) -> Iterator[Prediction]:
@@ -233,6 +257,10 @@ class AnomalyDetector:
         model.spec = validate(ModelSpec, meta["spec"], str(folder))
         model.unit_, model.images_ = meta["unit"], meta["images"]
         chosen = model.settings
+        if chosen.method == "dcgan":
+            residuals = load_residuals(tensors["normal"], chosen.dcgan, model.spec, chosen.seed)
+            model.distances_ = residuals.to(pick_device())
+            return model
         with torch.random.fork_rng():
             backbone = open_backbone(chosen.features.backbone, pretrained=False)
         net = model._net(backbone, model.spec.bit_depth)

@@ -52,7 +52,7 @@ class Deployable(nn.Module):
     0.5. It is of training alone, so test data cannot move it.
     """
 
-    def __init__(self, distances: Distances, unit: float) -> None:
+    def __init__(self, distances: nn.Module, unit: float) -> None:
         super().__init__()
         self.distances, self.unit = distances, unit
 

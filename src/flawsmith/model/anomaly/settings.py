@@ -6,8 +6,9 @@ from typing import Literal
 from pydantic import Field
 
 from flawsmith.core.config import Settings
+from flawsmith.model.anomaly.dcgan.settings import DcganSettings
 
-Method = Literal["memory", "gaussian"]
+Method = Literal["memory", "gaussian", "dcgan"]
 Precision = Literal["fp32", "fp16", "int8"]
 
 
@@ -63,6 +64,7 @@ class AnomalySettings(Settings):
     features: FeatureSettings = FeatureSettings()
     memory: MemorySettings = MemorySettings()
     gaussian: GaussianSettings = GaussianSettings()
+    dcgan: DcganSettings = DcganSettings()
     size: int | None = Field(default=512, ge=32)
     smooth: float = Field(default=0.5, ge=0, le=8)
     max_ram_mb: int = Field(default=512, ge=16)
