@@ -67,7 +67,7 @@ def check(
     no_pixels: Annotated[bool, typer.Option("--no-pixels", help="The manifest alone; no file is read.")] = False,
     limit: Annotated[int, typer.Option(help="Files listed for each finding; --json lists up to 1000.")] = 5,
     outliers: Annotated[
-        bool, typer.Option("--outliers", help="Look for healthy images unlike the others; some seconds a hundred.")
+        bool, typer.Option("--outliers", help="Look for healthy images unlike the others; learns five times from them.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

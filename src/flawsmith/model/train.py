@@ -133,7 +133,7 @@ def train(
     )
     if resume and run and (run / CHECKPOINT).exists():
         loop.restore(run / CHECKPOINT)
-    log = _Logs(run)
+    log = Logs(run)
     with ThreadPoolExecutor(1) as pool:
         for images, targets in _ahead(pool, batch, loop.state, settings.steps):
             loss = loop.advance(images, targets)
@@ -272,7 +272,7 @@ def _ahead(pool: ThreadPoolExecutor, batch: Batch, state: State, steps: int) -> 
         yield now
 
 
-class _Logs:
+class Logs:
     """TensorBoard scalars under `run/tensorboard`; nothing without a folder.
 
     Written here and now, not by torch's writer thread, which would die of a full disk without a word.

@@ -24,7 +24,7 @@ from flawsmith.model.checkpoint import (
     save_tensors,
     under,
 )
-from flawsmith.model.train import CHECKPOINT, State, _Logs
+from flawsmith.model.train import CHECKPOINT, Logs, State
 
 BETAS = (0.5, 0.999)
 PLAIN_RATE = 0.01  # of the weaker optimiser
@@ -52,7 +52,7 @@ def train_gan(
     state, path = State(), settings.work / CHECKPOINT if settings.work else None
     if path and path.exists():
         state = duel.restored(path, identity or {})
-    log = _Logs(settings.work)
+    log = Logs(settings.work)
     while state.step < settings.steps:
         losses = duel.advance(state.step)
         state.step += 1
